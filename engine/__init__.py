@@ -1,0 +1,1 @@
+"""mailmove: moves an organisation's mail from on-premises Exchange to Microsoft 365."""

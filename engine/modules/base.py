@@ -1,0 +1,126 @@
+"""The promise every task module keeps: fields, key, problems, want, read, apply – and nothing else.
+
+A module is a frozen dataclass whose fields are its parameters, each `Annotated[type, "What it means."]`. Field
+types: str, int, bool, float, `timedelta`, `tuple[str, ...]`, `tuple[Mapping[str, str], ...]`, `Mapping[str, str]`,
+`Literal[...]`, `Secret`, and any of these `| None`. The JSON Schema, the reference page and the editor help are
+generated from it.
+
+No dry-run flag, no retry, no sleep, no print, no catch-all in a module: nobody can then forget one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar, Literal, TypeAlias
+
+from engine.connections import Site
+from engine.contract import (
+    Diff,
+    Fault,
+    Handover,
+    Outlook,
+    State,
+    Unknown,
+    Want,
+    difference,
+)
+
+#: set: may be repeated · create: a natural key, absence believed only after the visibility bound ·
+#: send: acts once, found again by its mark · observe: owns nothing, never writes
+Effect: TypeAlias = Literal["set", "create", "send", "observe"]
+Undo: TypeAlias = Literal["restore", "compensate", "none"]
+#: listing: read from shared pages, cheap for any number of rows · each: one or more calls a row, read only when the
+#: row has come so far · journal: nothing remote to read, the journal's record is the state
+Reads: TypeAlias = Literal["listing", "each", "journal"]
+
+#: What read_many says of one key.
+Reading: TypeAlias = "State | None | Unknown"
+#: What apply_many says of one act: None (accepted), a state to be recorded, a handover, or the fault.
+Acted: TypeAlias = "State | Handover | Fault | None"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Module:
+    """Base of all task modules. See docs/modules-howto.md for a walk through one."""
+
+    #: first segment of the key; only modules of one family can own the same thing
+    family: ClassVar[str]
+    #: the connection that `read` and `apply` use, as named in the inventory; "" for none
+    connection: ClassVar[str] = ""
+    effect: ClassVar[Effect] = "set"
+    undo: ClassVar[Undo] = "restore"
+    reads: ClassVar[Reads] = "listing"
+    #: after an accepted act, how long the world may take to show it
+    settles_within: ClassVar[timedelta] = timedelta(minutes=15)
+    #: while the service is at work, how often to look
+    look_again: ClassVar[timedelta] = timedelta(minutes=15)
+    #: once seen true and built upon by a later task of the row, it is not asked again (a proof, a sync)
+    lasting: ClassVar[bool] = False
+    #: rights the account needs, as the remote side names them: shown by plan and doctor
+    rights: ClassVar[tuple[str, ...]] = ()
+    #: output fields that only the service decides: unknown before the thing exists
+    decided: ClassVar[frozenset[str]] = frozenset()
+    #: rows handed to one read_many / apply_many call
+    page_rows: ClassVar[int] = 1000
+    apply_rows: ClassVar[int] = 20
+
+    def key(self) -> str:
+        """Name of the real thing, e.g. `dns/contoso.com/@/MX`. Equal or not; begins with `family/`."""
+        raise NotImplementedError
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the parameters, offline; each "field: what, and the rule's source"."""
+        return iter(())
+
+    def want(self) -> Want | None:
+        """How it should be, in the shape `read` answers; None: it should not exist."""
+        raise NotImplementedError
+
+    def read(self, site: Site) -> State | None:
+        """How it is now; None: looked, and it does not exist. Raises Fault when it could not be told."""
+        raise NotImplementedError
+
+    def apply(self, site: Site, diff: Diff) -> State | Handover | None:
+        """Make it so. May run twice. Returns a Handover where only a person can act; a State where the journal is
+        the only record of it (reads = "journal"). Raises Fault."""
+        raise NotImplementedError(f"{type(self).__name__} only observes")
+
+    def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
+        """Not as wanted, but is it on its way (Waiting), or has it failed over there (Failing)? None: act."""
+        return None
+
+    def difference(self, state: State | None) -> Diff | None:
+        """How `state` differs from `want()`; None when it does not."""
+        return difference(self.want(), state)
+
+    def by_hand(self, site: Site) -> bool:
+        """Whether `apply` would hand over to a person, as the connections are chosen: the plan says so beforehand."""
+        return False
+
+    def handover_group(self) -> str:
+        """Rows whose handovers share this text are put into one script for one person."""
+        return ""
+
+    @classmethod
+    def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
+        """Answers by key, for all rows that are ready. A key missing from the answer is unknown, not absent."""
+        found: dict[str, Reading] = {}
+        for module in modules:
+            try:
+                found[module.key()] = module.read(site)
+            except Fault as fault:
+                found[module.key()] = Unknown(str(fault))
+        return found
+
+    @classmethod
+    def apply_many(cls, site: Site, acts: Sequence[tuple[Module, Diff]]) -> Sequence[Acted]:
+        """One answer per act, in order; a Fault is an answer too. Overridden where the service takes batches."""
+        answers: list[Acted] = []
+        for module, diff in acts:
+            try:
+                answers.append(module.apply(site, diff))
+            except Fault as fault:
+                answers.append(fault)
+        return answers

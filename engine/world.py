@@ -1,0 +1,200 @@
+"""Clock, randomness, environment and workers behind one interface: the real ones, and ones a test can move.
+
+Nothing else in `engine/` reads a clock, sleeps, draws a random number, looks at the environment or starts a
+thread; `tests/test_house.py` holds everyone to it. Files written for people or for later runs go through
+`write_whole`, so that a reader finds the old one or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Clock(Protocol):
+    """UTC now, and waiting. `wait` is the engine's long wait: it may return early, so look at `now` again."""
+
+    def now(self) -> datetime: ...
+
+    def sleep(self, seconds: float) -> None:
+        """A short pause inside a connection (Retry-After, back-off)."""
+        ...
+
+    def wait(self, until: datetime | None, stop_early: Callable[[], bool]) -> None:
+        """Return when `until` has come, when `stop_early()` says so, or – with None – only then."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock. Long waits look up every two seconds, so that a person's word is heard soon."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def wait(self, until: datetime | None, stop_early: Callable[[], bool]) -> None:
+        while not stop_early():
+            left = (until - self.now()).total_seconds() if until else 2.0
+            if left <= 0:
+                return
+            time.sleep(min(2.0, left))
+
+
+class StillClock:
+    """A clock that stands still until it is told to move: for tests, and for anything that must not wait."""
+
+    def __init__(self, start: datetime) -> None:
+        self.time = start
+
+    def now(self) -> datetime:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+    def wait(self, until: datetime | None, stop_early: Callable[[], bool]) -> None:
+        if until is not None and not stop_early():
+            self.time = max(self.time, until)
+
+
+class Workers(Protocol):
+    """Runs calls to remote systems, bounded per connection; answers come back one at a time.
+
+    Only the driver calls it. `job` is handed back with what the call returned or raised.
+    """
+
+    def room(self, connection: str) -> int:
+        """How many more jobs this connection takes now."""
+        ...
+
+    def submit(self, connection: str, job: object, call: Callable[[], Any]) -> None: ...
+
+    def finished(self, timeout: float | None) -> tuple[object, Any, BaseException | None] | None:
+        """The next finished job (job, result, error), or None when none finishes in time or none is under way."""
+        ...
+
+    def busy(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class ThreadWorkers:
+    """A bounded pool of threads per connection (default 4, `limits` by connection name)."""
+
+    def __init__(self, limits: Mapping[str, int] | None = None, default: int = 4) -> None:
+        self._limits = dict(limits or {})
+        self._default = default
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._running: dict[Future[Any], tuple[str, object]] = {}
+        self._count: dict[str, int] = {}
+        self._done: deque[Future[Any]] = deque()
+
+    def room(self, connection: str) -> int:
+        return self._limits.get(connection, self._default) - self._count.get(connection, 0)
+
+    def submit(self, connection: str, job: object, call: Callable[[], Any]) -> None:
+        pool = self._pools.get(connection)
+        if pool is None:
+            size = self._limits.get(connection, self._default)
+            pool = self._pools[connection] = ThreadPoolExecutor(size, thread_name_prefix=connection or "journal")
+        self._running[pool.submit(call)] = (connection, job)
+        self._count[connection] = self._count.get(connection, 0) + 1
+
+    def finished(self, timeout: float | None) -> tuple[object, Any, BaseException | None] | None:
+        if not self._done:
+            waiting = [each for each in self._running]
+            if not waiting:
+                return None
+            self._done.extend(wait(waiting, timeout, FIRST_COMPLETED).done)
+            if not self._done:
+                return None
+        future = self._done.popleft()
+        connection, job = self._running.pop(future)
+        self._count[connection] -= 1
+        error = future.exception()
+        return job, None if error else future.result(), error
+
+    def busy(self) -> int:
+        return len(self._running)
+
+    def close(self) -> None:
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class InlineWorkers:
+    """Runs each job when its answer is asked for, one at a time, in an order drawn from a seed: for simulation."""
+
+    def __init__(self, order: random.Random | None = None, limit: int = 4) -> None:
+        self._order = order
+        self._limit = limit
+        self._jobs: list[tuple[str, object, Callable[[], Any]]] = []
+
+    def room(self, connection: str) -> int:
+        return self._limit - sum(1 for name, _, _ in self._jobs if name == connection)
+
+    def submit(self, connection: str, job: object, call: Callable[[], Any]) -> None:
+        self._jobs.append((connection, job, call))
+
+    def finished(self, timeout: float | None) -> tuple[object, Any, BaseException | None] | None:
+        if not self._jobs:
+            return None
+        place = self._order.randrange(len(self._jobs)) if self._order else 0
+        _, job, call = self._jobs.pop(place)
+        try:
+            return job, call(), None
+        except Exception as error:  # the driver judges every fault; a worker has no opinion
+            return job, None, error
+
+    def busy(self) -> int:
+        return len(self._jobs)
+
+    def close(self) -> None:
+        self._jobs.clear()
+
+
+@dataclass
+class World:
+    """Everything of the machine that the engine may touch. Tests and the simulator hand in their own."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    random: random.Random = field(default_factory=random.Random)
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    workers: Callable[[], Workers] = ThreadWorkers
+    process_id: int = field(default_factory=os.getpid)
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file so that a reader, or a crash, finds the old content or the new one, never half.
+
+    Temporary file in the same folder, sync, rename, sync of the folder. OSError when the disk says no; the old
+    file is then untouched.
+    """
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            os.fchmod(stream.fileno(), mode) if hasattr(os, "fchmod") else None
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    if hasattr(os, "O_DIRECTORY"):
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
