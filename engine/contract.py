@@ -26,7 +26,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 # ------------------------------------------------------------------------------------------------ values
 
 #: What a state, a parameter or a register may hold: plain values only, nested at most in tuples and mappings.
-Plain: TypeAlias = "None | bool | int | float | str | datetime | tuple[Plain, ...] | Mapping[str, Plain]"
+Plain: TypeAlias = "bool | int | float | str | datetime | tuple[Plain, ...] | Mapping[str, Plain] | None"
 
 #: What a read found, already normalised (sorted, lower-cased, dots in place). `None` in its stead means
 #: "looked, and it does not exist"; a look that failed is `Unknown`, never `None`.
@@ -152,10 +152,11 @@ BOUNDS = (AtLeast, AtMost, Includes, SameAs)
 
 def _after(value: Plain | Bound, state: State) -> Plain:
     if isinstance(value, SameAs):
-        return state.get(value.field) if state.get(value.field) is not None else str(value)
-    return str(value) if isinstance(value, BOUNDS) and not isinstance(value, AtMost) else (
-        value.value if isinstance(value, AtMost) else value  # type: ignore[return-value]
-    )
+        found = state.get(value.field)
+        return str(value) if found is None else found
+    if isinstance(value, AtMost):
+        return value.value
+    return str(value) if isinstance(value, AtLeast | Includes) else value
 
 
 # ------------------------------------------------------------------------------------- places and faults

@@ -8,6 +8,7 @@ thread; `tests/test_house.py` holds everyone to it. Files written for people or 
 from __future__ import annotations
 
 import os
+import platform
 import random
 import tempfile
 import time
@@ -173,6 +174,13 @@ class World:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     workers: Callable[[], Workers] = ThreadWorkers
     process_id: int = field(default_factory=os.getpid)
+    host: str = field(default_factory=platform.node)
+
+    @property
+    def user(self) -> str:
+        """Who the operating system says is at work."""
+        named = (self.environment.get(name) for name in ("LOGNAME", "USER", "USERNAME"))
+        return next((name for name in named if name), "unknown")
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -184,11 +192,12 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
-            os.fchmod(stream.fileno(), mode) if hasattr(os, "fchmod") else None
+            if hasattr(os, "fchmod"):
+                os.fchmod(stream.fileno(), mode)
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

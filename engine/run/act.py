@@ -1,0 +1,317 @@
+"""What happens to a row that was read: wait, ask, judge, act, read again, or fail.
+
+The record of one act: intent (durable) → apply → result → read → settled. What a crash leaves open is looked at before
+anything is done again (`in_doubt`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from engine.contract import (
+    ExitCode,
+    Failing,
+    Fault,
+    Handover,
+    InDoubt,
+    Phase,
+    Problem,
+    Refusal,
+    Template,
+    Unreachable,
+    Waiting,
+)
+from engine.run import gates, guards
+from engine.run.floor import ActJob, Floor, JudgeJob, Parked, ReadJob
+from engine.run.plan import drifted, later_token, repair_token
+from engine.run.stand import Seen, compare, read
+
+#: After an act whose answer was lost, "absent" is believed only this long after the intent (visibility bound).
+VISIBILITY_BOUND = timedelta(minutes=15)
+#: While acts settle, how often to look.
+SETTLE_LOOK = timedelta(minutes=1)
+#: While a person has it in hands, how often to look.
+HANDED_LOOK = timedelta(minutes=15)
+#: How often a row that failed over there, in a way that another try may mend, is started again.
+RESTARTS_MAX = 3
+
+
+class Acting(Floor):
+    """The steps between a read and its end."""
+
+    def on_read(self, job: ReadJob, answers: Any, error: BaseException | None) -> None:
+        template = job.template
+        if error is not None:
+            if not isinstance(error, Fault):
+                raise error
+            for one in job.page:
+                self.try_again(template, one, str(error), remedy=error.remedy, passing=error.passing)
+            return
+        compare(job.page, answers)
+        now = self.world.clock.now()
+        acts = []
+        for one in job.page:
+            if one.unknown is not None:
+                self.try_again(template, one, one.unknown.reason)
+            elif one.diff is None or (template.module.reads == "journal" and one.state is not None):
+                self.settle(template, one, acted=one.past is not None and one.past.intent_at is not None)
+            elif self._may_act(template, one, now):
+                acts.append(one)
+        self.consider(template, acts)
+
+    def _may_act(self, template: Template, one: Seen, now: datetime) -> bool:
+        """Not as wanted: act, or wait for what is under way? Parks the row when it is not to act now."""
+        past, module = one.past, one.module
+        assert one.diff is not None
+        last = past.last if past is not None else ""
+        if past is not None and past.held_since is not None and last != "intent":
+            self.record("unsettled", template, one, {"index": template.index, "state": one.state})
+            self.flush()
+            one.past = past = self.stand.fold.past(one.identity)
+        outlook = None if module.reads == "journal" else module.outlook(one.state, one.diff)
+        if isinstance(outlook, Waiting):
+            self.wait_for_service(template, one, outlook.reason, now)
+            return False
+        if isinstance(outlook, Failing):
+            attempts = past.attempts if past is not None else 0
+            if not outlook.retry or attempts >= RESTARTS_MAX:
+                self.fail(template, one, "service", outlook.reason, outlook.remedy)
+                return False
+            return True
+        if last == "intent":
+            return self._in_doubt(template, one, now)
+        if last == "handed":
+            self.park(template, one.slot, one.row, one,
+                       Parked(Phase.HANDED, "handover", "handed to a person; settled by reading", now + HANDED_LOOK))
+            return False
+        if last == "result" and past is not None and past.result_ok:
+            assert past.result_at is not None
+            deadline = past.result_at + module.settles_within
+            if now < deadline:
+                self.park(template, one.slot, one.row, one,
+                          Parked(Phase.WAITING, "service", "accepted; not visible yet",
+                                 min(now + SETTLE_LOOK, deadline)))
+                return False
+            if module.effect == "send":
+                return self._in_doubt(template, one, now)
+            if self._settle_expired_here(template, one):
+                return False
+        if module.effect == "observe":
+            self.wait_for_service(template, one, "not as wanted yet", now)
+            return False
+        return True
+
+    def _settle_expired_here(self, template: Template, one: Seen) -> bool:
+        """Accepted but never seen: fails once; the next run, or `retry`, acts again."""
+        place = (template.index, one.slot)
+        past = one.past
+        if past is not None and past.intent_seq > self.stand.fold.run_seq and not self.tries.pop(place, 0):
+            self.fail(template, one, "service", "the act was accepted but its effect never became visible",
+                       "Look at the remote side, then run again.")
+            return True
+        return False
+
+    def _in_doubt(self, template: Template, one: Seen, now: datetime) -> bool:
+        """An intent without a known effect. set: act again. create: believe "absent" only after the bound.
+        send: nobody can tell, so a person is asked."""
+        past, module = one.past, one.module
+        assert past is not None
+        effect = module.effect
+        since = past.intent_at or now
+        if effect == "create" and one.state is None and now < since + VISIBILITY_BOUND:
+            self.park(template, one.slot, one.row, one, Parked(
+                Phase.WAITING, "service", "in doubt after an interruption: not there yet, still looking",
+                min(now + SETTLE_LOOK * 5, since + VISIBILITY_BOUND)))
+            return False
+        if effect == "send":
+            word = self.stand.fold.resolved(one.identity)
+            if word is not None and word.seq > past.intent_seq:
+                if word.body.get("redo"):
+                    return True
+                one.state = {"sent": True, "resolved_by": word.by}
+                self.settle(template, one, acted=True)
+                return False
+            if now < since + module.settles_within:
+                self.park(template, one.slot, one.row, one, Parked(
+                    Phase.WAITING, "service", "in doubt after an interruption: looking for its mark",
+                    now + SETTLE_LOOK))
+                return False
+            self.park(template, one.slot, one.row, one, Parked(
+                Phase.ASKING, "doubt", "it may or may not have been sent, and no mark of it can be found"),
+                ask={"question": "Was it sent?", "answers": "resolve --done or resolve --redo"})
+            return False
+        return True
+
+    def consider(self, template: Template, page: list[Seen]) -> None:
+        """Selection, consent, window, quota and guards; what passes all of them is acted on."""
+        if not page:
+            return
+        now = self.world.clock.now()
+        opening = gates.opens_at(self.program.windows[template.window], now) if template.window else None
+        go: list[Seen] = []
+        judged: list[Seen] = []
+        for one in page:
+            assert one.diff is not None
+            if not self.stand.selected(template, one.row):
+                self.stand.phases[template.index][one.slot] = Phase.PENDING
+                continue
+            if self._asks_again(template, one, now):
+                continue
+            if not self._consented(template, one):
+                drifted = one.past is not None and one.past.last == "unsettled"
+                self.park(template, one.slot, one.row, one, Parked(
+                    Phase.BLOCKED, "drift" if drifted else "consent",
+                    "it is no longer as it was left; repairing it needs your consent" if drifted
+                    else "the consented plan does not contain this act"))
+                continue
+            if opening is not None:
+                self.park(template, one.slot, one.row, one,
+                           Parked(Phase.WAITING, "window", f"window {template.window} is closed", opening))
+                continue
+            if guards.names(one.module, one.diff):
+                judged.append(one)
+            else:
+                go.append(one)
+        if go:
+            self._act(template, go)
+        if judged:
+            acts = [guards.Act(template, one.row, one.module, one.diff) for one in judged if one.diff]
+            self.submit(JudgeJob(template, judged), "guards", lambda: self.guards.judge(acts, now))
+
+    def _asks_again(self, template: Template, one: Seen, now: datetime) -> bool:
+        """An approval directly before this act that has expired since is asked for again."""
+        for edge in template.edges:
+            above = self.program.templates[edge.upstream]
+            if edge.how != "same" or above.module_name != "approval":
+                continue
+            for slot in above.slots_of(one.row):
+                if self.stand.phases[above.index][slot] != Phase.DONE:
+                    continue
+                asked = self.stand.approval_identity(above, slot)
+                if asked is None or gates.answer(above, asked, self.stand.fold, self.program, now) is not None:
+                    continue
+                self.stand.phases[template.index][one.slot] = Phase.PENDING
+                self.stand.needs.unmet[template.index][one.slot] += 1
+                self.ready(above.index, slot)
+                return True
+        return False
+
+    def _consented(self, template: Template, one: Seen) -> bool:
+        if template.module.effect == "observe":
+            return True  # it only asks the service to go on with what was consented to
+        past = one.past
+        if past is not None and drifted(past):
+            return repair_token(one.identity, past.settled_seq) in self.consents
+        return one.identity in self.consents or later_token(
+            template, one.row, self.nth[template.index]) in self.consents
+
+    def on_judged(self, job: JudgeJob, result: Any, error: BaseException | None) -> None:
+        if error is not None:
+            raise error
+        template = job.template
+        now = self.world.clock.now()
+        go = []
+        for one, verdicts in zip(job.page, result, strict=True):
+            no = next((verdict for verdict in verdicts if not verdict.passed), None)
+            if no is None:
+                go.append(one)
+            elif no.until is not None and no.until > now:
+                self.park(template, one.slot, one.row, one,
+                           Parked(Phase.WAITING, "guard", f"{no.guard}: {no.reason}", no.until))
+            else:
+                self.park(template, one.slot, one.row, one, Parked(
+                    Phase.BLOCKED, "guard", f"{no.guard}: {no.reason}", progress=self.progress))
+        if template.module.family == "conversion":
+            quota = guards.conversion_quota(self.facts.count_settled(template.module_name))
+            room = len(go) if quota is None else max(0, quota - self.converting)
+            for one in go[room:]:
+                self.park(template, one.slot, one.row, one, Parked(
+                    Phase.WAITING, "quota", "one is converted first, then twenty, then all", progress=self.progress))
+            go = go[:room]
+            self.converting += len(go)
+        if go:
+            self._act(template, go)
+
+    def _act(self, template: Template, page: list[Seen]) -> None:
+        budget = self.program.settings.get("budget")
+        most = budget.get("guarded_acts") if isinstance(budget, Mapping) else None
+        if most is not None and self.guarded_acts + len(page) > int(str(most)):
+            guarded = [one for one in page if one.diff and guards.names(one.module, one.diff)]
+            if guarded:
+                raise Refusal(ExitCode.REFUSED, Problem(
+                    "the budget of guarded acts is used up",
+                    found=f"budget {most}, {self.guarded_acts} done, {len(guarded)} more asked",
+                    remedy="Check that this is meant, then raise `budget: {guarded_acts: …}` in the inventory."))
+        for one in page:
+            assert one.diff is not None
+            self.guarded_acts += bool(guards.names(one.module, one.diff))
+            attempt = (one.past.attempts if one.past is not None else 0) + 1
+            self.record("intent", template, one, {
+                "index": template.index, "verb": one.diff.verb, "attempt": attempt,
+                "changes": [[change.field, change.before, change.after] for change in one.diff.changes],
+                "before": one.diff.before if attempt == 1 else None})
+        self.flush()  # durable before any call
+        size = template.module.apply_rows
+        pages = iter(page)
+        while chunk := list(islice(pages, size)):
+            acts = [(one.module, one.diff) for one in chunk]
+            self.submit(ActJob(template, chunk), template.module.connection,
+                         lambda acts=acts: template.module.apply_many(self.site, acts))  # type: ignore[misc]
+
+    def on_acted(self, job: ActJob, answers: Any, error: BaseException | None) -> None:
+        template = job.template
+        if template.module.family == "conversion":
+            self.converting -= len(job.page)
+        if error is not None:
+            if not isinstance(error, Fault):
+                raise error
+            answers = [error] * len(job.page)
+        self.site.forget()
+        index = template.index
+        look: list[Seen] = []
+        faults: list[tuple[Seen, Fault]] = []
+        for one, answer in zip(job.page, answers, strict=True):
+            if isinstance(answer, InDoubt):
+                faults.append((one, answer))
+            elif isinstance(answer, Fault):
+                self.record("result", template, one, {"index": index, "ok": False, "fault": _fault(answer)})
+                faults.append((one, answer))
+            elif isinstance(answer, Handover):
+                self.record("result", template, one, {"index": index, "ok": True, "handed": {
+                    "title": answer.title, "kind": answer.kind, "text": answer.text}})
+                self.park(template, one.slot, one.row, one, Parked(
+                    Phase.HANDED, "handover", answer.title, self.world.clock.now() + HANDED_LOOK),
+                    handover={"title": answer.title, "kind": answer.kind, "text": answer.text})
+            elif template.module.reads == "journal":
+                self.record("result", template, one, {"index": index, "ok": True})
+                one.state = answer if answer is not None else {"done": True}
+                self.settle(template, one, acted=True)
+            else:
+                self.record("result", template, one, {"index": index, "ok": True})
+                look.append(one)
+            if one.diff is not None:
+                self.tell("acted", template, one.row, verb=one.diff.verb, ok=not isinstance(answer, Fault))
+        if faults or template.module.effect == "send":
+            self.flush()
+        for one, fault in faults:
+            one.past = self.stand.fold.past(one.identity)
+            if isinstance(fault, InDoubt):
+                self.park(template, one.slot, one.row, one, Parked(
+                    Phase.WAITING, "doubt", f"no answer came: {fault.text}", self.world.clock.now() + SETTLE_LOOK))
+            elif isinstance(fault, Unreachable):
+                self.try_again(template, one, str(fault), remedy=fault.remedy)
+            else:
+                self.fail(template, one, "fault", str(fault), fault.remedy)
+        if look:
+            self.flush()
+            for one in look:
+                one.past = self.stand.fold.past(one.identity)
+            self.submit(ReadJob(template, look), template.module.connection, lambda: read(self.site, template, look))
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    return {"class": type(fault).__name__, "code": fault.code, "text": fault.text, "request_id": fault.request_id,
+            "remedy": fault.remedy}

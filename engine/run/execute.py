@@ -1,0 +1,338 @@
+"""Carries a program out: read, compare, gate, note the intent, act, note the result, read again.
+
+One driver decides and writes the journal; workers only call remote systems. A row that cannot go on never blocks
+the others: it is parked with its reason, and the run goes on until nothing more can be done now. With `wait` the
+driver then waits for time and for people's words; without it, the process ends and the next run goes on from the
+journal.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from engine.connections import Site
+from engine.contract import (
+    Diff,
+    ExitCode,
+    Listener,
+    Outcome,
+    Phase,
+    Plan,
+    Problem,
+    Program,
+    Refusal,
+    Template,
+    first_exit,
+)
+from engine.run import gates
+from engine.run.act import Acting
+from engine.run.floor import ActJob, JudgeJob, Parked, ReadJob
+from engine.run.graph import Selection
+from engine.run.journal import Journal, Record
+from engine.run.plan import Preview
+from engine.run.stand import Seen, Word, compare, read
+from engine.run.tenant import check_tenant
+from engine.world import World
+
+#: How long the driver sits on finished work before it looks at its lease again, seconds.
+HEARTBEAT_SECONDS = 20.0
+#: Rows journalled in one transaction at most.
+GROUP_ROWS = 1000
+
+
+class Run(Acting):
+    """One run of a program. Made by `run`; its methods are the driver's steps, in the order a row goes through."""
+
+    def plan(self) -> Plan:
+        """The preview that precedes every run; what is already as wanted is journalled and done."""
+        preview = Preview(self.stand, self.world, note=self._note_satisfied, facts=self.facts)
+        plan = preview.make()
+        self.flush()
+        self.stand.forget_predictions()
+        return plan
+
+    def go(self, plan: Plan) -> Outcome:
+        """Until nothing more can be done now, and with `wait` until nothing more can be done at all."""
+        self.consents = self.journal.consents()
+        self.predictions["made"] = len(plan.tokens)
+        self.append([Record("run", body={
+            "playbook": self.program.playbook, "digest": plan.digest, "started": self.world.clock.now(),
+            "tasks": [dict(task, index=index) for index, task in enumerate(plan.tasks)]})])
+        self.flush()
+        self.tell("run_started", total=sum(len(phases) for phases in self.stand.phases))
+        for task in self.stand.order:
+            unmet = self.stand.needs.unmet[task]
+            for slot, phase in enumerate(self.stand.phases[task]):
+                if phase == Phase.PENDING and unmet[slot] == 0:
+                    self.ready(task, slot)
+        try:
+            while True:
+                self._drain()
+                self._wake()
+                self.flush()
+                if self._schedule() or self.workers.busy():
+                    continue
+                if self._unblock():
+                    continue
+                if not self.wait or not self._pause():
+                    break
+        finally:
+            self.workers.close()
+        return self._end()
+
+    def _note_satisfied(self, template: Template, page: Sequence[Seen]) -> None:
+        now = self.world.clock.now()
+        for one in page:
+            self.stand.read_at[template.index, one.slot] = now
+            if one.past is None or one.past.held_since is None:
+                self.record("settled", template, one, {
+                    "index": template.index, "state": one.state,
+                    "acted": one.past is not None and one.past.intent_at is not None})
+        if len(self.outbox) >= GROUP_ROWS:
+            self.flush()
+
+    def _take_in(self) -> None:
+        words = self.stand.catch_up()
+        if words:
+            self.heard(words)
+
+    def _beat(self) -> None:
+        now = self.world.clock.now()
+        if (now - self.last_beat).total_seconds() >= HEARTBEAT_SECONDS:
+            self.journal.heartbeat()
+            self.last_beat = now
+
+    def _schedule(self) -> bool:
+        """Begin pages while connections have room; True when anything was begun."""
+        begun = False
+        for task in self.stand.order:
+            queue = self.queues[task]
+            template = self.program.templates[task]
+            module = template.module
+            size = module.page_rows if module.reads == "listing" else 50
+            while queue and (module.reads == "journal" or self.workers.room(module.connection) > 0):
+                self.flush()  # what is begun now may count with what was just settled
+                self._begin(template, [queue.popleft() for _ in range(min(size, len(queue)))])
+                begun = True
+        self._begun = begun
+        return begun
+
+    def _drain(self) -> None:
+        """Take finished work; wait for some when there is nothing else to do."""
+        block = not self._begun
+        while self.workers.busy():
+            done = self.workers.finished(HEARTBEAT_SECONDS if block else 0.0)
+            if done is None:
+                if block:
+                    self._beat()
+                    continue
+                return
+            block = False
+            job, result, error = done
+            if isinstance(job, ReadJob):
+                self.on_read(job, result, error)
+            elif isinstance(job, JudgeJob):
+                self.on_judged(job, result, error)
+            elif isinstance(job, ActJob):
+                self.on_acted(job, result, error)
+            if len(self.outbox) >= GROUP_ROWS:
+                self.flush()
+
+    def _wake(self) -> None:
+        now = self.world.clock.now()
+        woken = False
+        while self.wakes and self.wakes[0][0] <= now:
+            _, task, slot = heapq.heappop(self.wakes)
+            parked = self.parked.get((task, slot))
+            if parked is not None and parked.until is not None and parked.until <= now:
+                self.ready(task, slot)
+                woken = True
+        if woken:
+            self.site.forget()
+
+    def _unblock(self) -> bool:
+        """Rows a guard or an unknown value stopped are judged again when anything has moved since."""
+        again = [place for place, parked in self.parked.items()
+                 if parked.what in ("guard", "unknown", "quota") and parked.progress < self.progress]
+        for task, slot in again:
+            self.ready(task, slot)
+        return bool(again)
+
+    def _pause(self) -> bool:
+        """Wait for the next due time or a person's word; False when neither can come any more."""
+        self.flush()
+        now = self.world.clock.now()
+        waits = [parked.until for parked in self.parked.values() if parked.until is not None]
+        persons = any(parked.phase in _ON_PERSON for parked in self.parked.values())
+        if not waits and not persons:
+            return False
+        until = min(waits) if waits else None
+        self.tell("waiting", until=until, persons=persons)
+        self.journal.heartbeat()
+        self.world.clock.wait(until, self.journal.changed)
+        self.journal.heartbeat()
+        self._take_in()
+        self.site.forget()
+        self.tell("waited", since=now)
+        return True
+
+    def heard(self, words: Sequence[Record]) -> None:
+        """A person has said something: everything that waits for people looks again."""
+        retried = any(word.kind in ("retried", "resolved", "waived", "released") for word in words)
+        for (task, slot), parked in list(self.parked.items()):
+            if parked.phase in _ON_PERSON or (parked.phase in (Phase.FAILED, Phase.WAITING) and retried):
+                if parked.phase == Phase.FAILED:
+                    self.tries.pop((task, slot), None)
+                self.ready(task, slot)
+        self.consents = self.journal.consents()
+
+    def _begin(self, template: Template, slots: list[int]) -> None:
+        now = self.world.clock.now()
+        slots = [slot for slot in slots if self.stand.phases[template.index][slot] == Phase.READY]
+        seen, words = self.stand.prepare(template, slots, now)
+        for word in words:
+            self._word(template, word)
+        seen = [one for one in seen if self._waited_facts_are_fresh(template, one)]
+        if template.module.reads == "journal":
+            self._journal_page(template, seen, now)
+            return
+        if seen:
+            self.submit(ReadJob(template, seen), template.module.connection, lambda: read(self.site, template, seen))
+
+    def _word(self, template: Template, word: Word) -> None:
+        task, slot, row = template.index, word.slot, template.row(word.slot)
+        if word.word in _MET_WORDS:
+            if word.seen is not None:
+                self.stand.keep(task, word.seen, self.stand.recorded(word.seen))
+            self.met(template, slot, _MET_WORDS[word.word])
+            return
+        one = word.seen
+        if word.word == "held":
+            self.park(template, slot, row, one, Parked(Phase.HELD, "held", "on hold"))
+        elif word.word == "waits" and word.until is not None:
+            self.park(template, slot, row, one, Parked(Phase.WAITING, "wait", word.reason, word.until))
+        else:
+            self.park(template, slot, row, one, Parked(Phase.BLOCKED, "unknown", word.reason, progress=self.progress))
+
+    def _waited_facts_are_fresh(self, template: Template, one: Seen) -> bool:
+        """A wait's end needs a satisfying read newer than the end: look again at what the wait counted from."""
+        if not template.wait_registers or (one.past is not None and one.past.last in ("intent", "result", "handed")):
+            return True
+        due = template.not_before(one.slot, self.stand)
+        if not isinstance(due, datetime):
+            return True
+        stale = [
+            (above, slot)
+            for above in self.program.templates
+            if above.register and (above.kind, above.register) in template.wait_registers
+            and above.kind == template.kind and above.module.reads != "journal"
+            for slot in above.slots_of(one.row)
+            if self.stand.phases[above.index][slot] == Phase.DONE
+            and self.stand.read_at.get((above.index, slot), due) < due
+        ]
+        for above, slot in stale:
+            page, _ = self.stand.prepare(above, [slot], self.world.clock.now(), wait=False)
+            for upstream in page:
+                compare([upstream], read(self.site, above, [upstream]))
+                if upstream.unknown is not None:
+                    self.try_again(template, one, upstream.unknown.reason)
+                    return False
+                if upstream.diff is not None:
+                    self.record("unsettled", above, upstream, {"index": above.index, "state": upstream.state})
+                    self.flush()
+                    self.park(template, one.slot, one.row, one, Parked(
+                        Phase.BLOCKED, "drift", f"«{above.name}» is no longer as it was left", progress=self.progress))
+                    return False
+                self.stand.read_at[above.index, slot] = self.world.clock.now()
+                self.stand.keep(above.index, upstream, upstream.state)
+        return True
+
+    def _journal_page(self, template: Template, seen: list[Seen], now: datetime) -> None:
+        """Approvals and checklists are asked; letters and tests are acts whose record is their state."""
+        asks = template.module_name in ("approval", "checklist")
+        acts = []
+        for one in seen:
+            past = one.past
+            if asks:
+                state = gates.answer(template, one.identity, self.stand.fold, self.program, now)
+                if state is not None:
+                    one.state = state
+                    self.settle(template, one, acted=False)
+                else:
+                    question = gates.ask(template, one.module, self.program, now)
+                    self.park(template, one.slot, one.row, one,
+                               Parked(Phase.ASKING, question.what, question.reason), ask=question.body)
+                continue
+            if past is not None and past.held_since is not None:
+                self._word(template, Word(one.slot, "record", seen=one))
+                continue
+            one.diff = Diff("send", (), None)
+            if past is not None and past.last == "intent" and template.module.effect == "send":
+                self.submit(ReadJob(template, [one]), template.module.connection,
+                             lambda one=one: read(self.site, template, [one]))  # type: ignore[misc]
+                continue
+            acts.append(one)
+        self.consider(template, acts)
+
+    def _end(self) -> Outcome:
+        self.flush()
+        counts: dict[str, int] = {}
+        by_task = []
+        for phases in self.stand.phases:
+            mine = {phase.name.lower(): phases.count(phase.value) for phase in Phase if phases.count(phase.value)}
+            by_task.append(mine)
+            for name, count in mine.items():
+                counts[name] = counts.get(name, 0) + count
+        waits = [parked.until for parked in self.parked.values() if parked.until is not None]
+        outcome = Outcome(
+            exit_code=first_exit([_EXIT[parked.phase] if parked.what != "doubt" or parked.phase == Phase.WAITING
+                                  else ExitCode.DOUBT for parked in self.parked.values() if parked.phase in _EXIT]),
+            counts=counts, changed=self.changed, next_wake=min(waits) if waits else None,
+            predictions=self.predictions)
+        self.append([Record("ended", body={
+            "exit_code": int(outcome.exit_code), "counts": counts, "by_task": by_task, "next_wake": outcome.next_wake,
+            "changed": self.changed, "predictions": self.predictions})])
+        self.flush()
+        self.tell("run_ended", outcome=outcome)
+        return outcome
+
+
+_MET_WORDS = {"skipped": Phase.SKIPPED, "waived": Phase.WAIVED, "superseded": Phase.SUPERSEDED, "record": Phase.DONE}
+_ON_PERSON = frozenset({Phase.ASKING, Phase.HANDED, Phase.BLOCKED, Phase.HELD})
+_EXIT = {
+    Phase.FAILED: ExitCode.SOME_FAILED,
+    Phase.ASKING: ExitCode.PARKED_ON_PERSON,
+    Phase.HANDED: ExitCode.PARKED_ON_PERSON,
+    Phase.BLOCKED: ExitCode.PARKED_ON_PERSON,
+    Phase.HELD: ExitCode.PARKED_ON_PERSON,
+    Phase.WAITING: ExitCode.PARKED_ON_TIME,
+}
+
+
+def run(program: Program, site: Site, journal: Journal, world: World, *, selection: Selection | None = None,
+        wait: bool = False, listener: Listener = lambda event: None,
+        consent: Callable[[Plan], bool] | None = None, saved_plan: Plan | None = None) -> Outcome:
+    """Carry a program out, or go on with it. Takes the journal's lease for its duration.
+
+    `consent` is shown the plan when it contains acts nobody has consented to yet; without it, or when it says no,
+    only what was consented before is done. Raises Refusal (locked, wrong tenant, budget, stale plan, journal),
+    Invalid, or Fault when the first reading already fails.
+    """
+    journal.hold({"who": world.user, "host": world.host, "pid": str(world.process_id),
+                  "since": world.clock.now().isoformat(timespec="seconds")})
+    try:
+        check_tenant(program, site)
+        driver = Run(program, site, journal, world, selection or Selection(), listener, wait)
+        plan = driver.plan()
+        if saved_plan is not None and plan.tokens - saved_plan.tokens - journal.consents():
+            raise Refusal(ExitCode.STALE, Problem(
+                "the saved plan is stale", found=f"{len(plan.tokens - saved_plan.tokens)} act(s) it did not show",
+                remedy="Make a new plan and look at it.", next_command=f"mailmove plan {program.playbook}"))
+        new = plan.tokens - journal.consents()
+        if new and (saved_plan is not None or (consent is not None and consent(plan))):
+            journal.consent(new, by=world.user)
+        return driver.go(plan)
+    finally:
+        journal.release()

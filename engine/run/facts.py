@@ -1,0 +1,55 @@
+"""What the run knows that no remote system can say, for the guards: this run's phases and the journal."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from engine.contract import Phase, State, Template
+from engine.run import guards
+from engine.run.stand import Stand
+
+
+class JournalFacts:
+    """`guards.Facts` from this run's phases and the journal."""
+
+    def __init__(self, stand: Stand) -> None:
+        self.stand = stand
+        self._by_module: dict[str, list[Template]] = {}
+        for task in stand.order:
+            template = stand.program.templates[task]
+            self._by_module.setdefault(template.module_name, []).append(template)
+
+    def proven(self, module_name: str, row: str) -> bool:
+        return any(
+            self.stand.phases[template.index][slot] in guards.PROVEN
+            for template in self._by_module.get(module_name, ()) for slot in template.slots_of(row))
+
+    def held_since(self, module_name: str, row: str) -> datetime | None:
+        for template in self._by_module.get(module_name, ()):
+            for slot in template.slots_of(row):
+                if self.stand.phases[template.index][slot] in guards.PROVEN:
+                    return self.stand.held_since(template.index, slot)
+        return None
+
+    def before(self, module_name: str, row: str) -> State | None:
+        for template in self._by_module.get(module_name, ()):
+            for slot in template.slots_of(row):
+                return self.stand.before(template.index, slot)
+        return None
+
+    def waived(self, kind: str, row: str) -> bool:
+        return self.stand.fold.row_waived(kind, row)
+
+    def count_settled(self, module_name: str) -> int:
+        return sum(self.stand.phases[template.index].count(phase)
+                   for template in self._by_module.get(module_name, ()) for phase in guards.PROVEN)
+
+    def approved(self, template: Template, row: str) -> bool:
+        for edge in template.edges:
+            above = self.stand.program.templates[edge.upstream]
+            if edge.how == "same" and above.module_name == "approval":
+                return all(self.stand.phases[above.index][slot] == Phase.DONE for slot in above.slots_of(row))
+        return False
+
+    def overridden(self, guard: str, row: str) -> bool:
+        return self.stand.fold.overridden(guard, row) is not None

@@ -1,0 +1,203 @@
+"""What every step of a run stands on: notes for the journal, phases, parking, and how a row ends."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from engine.connections import Site
+from engine.contract import Event, Listener, Phase, Program, Template
+from engine.run import guards
+from engine.run.facts import JournalFacts
+from engine.run.graph import Selection
+from engine.run.journal import Journal, Record
+from engine.run.plan import nth_of_module
+from engine.run.stand import Seen, Stand, label
+from engine.world import Workers, World
+
+#: After an act whose answer was lost, "absent" is believed only this long after the intent (safety: visibility bound).
+VISIBILITY_BOUND = timedelta(minutes=15)
+#: Pauses between tries of a row whose remote side is out of reach; after the last it fails.
+TRY_AGAIN = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 4, 8, 15, 30, 60))
+
+
+@dataclass(slots=True)
+class Parked:
+    """Why a row does not go on: what the screen, `status` and the exit code are made of."""
+
+    phase: Phase
+    what: str
+    reason: str
+    until: datetime | None = None
+    progress: int = 0
+
+
+@dataclass(slots=True)
+class ReadJob:
+    template: Template
+    page: list[Seen]
+
+
+@dataclass(slots=True)
+class JudgeJob:
+    template: Template
+    page: list[Seen]
+
+
+@dataclass(slots=True)
+class ActJob:
+    template: Template
+    page: list[Seen]
+
+
+class Floor:
+    """The driver's ground: only the driver thread touches it."""
+
+    def __init__(self, program: Program, site: Site, journal: Journal, world: World, selection: Selection,
+                 listener: Listener, wait: bool = False) -> None:
+        self.program = program
+        self.site = site
+        self.journal = journal
+        self.world = world
+        self.listener = listener
+        self.wait = wait
+        self.stand = Stand(program, journal, site, selection)
+        self.workers: Workers = world.workers()
+        self.facts = JournalFacts(self.stand)
+        self.guards = guards.Guards(program, site, self.facts)
+        self.nth = nth_of_module(program)
+        self.labels = [label(template) for template in program.templates]
+        self.consents: set[bytes] = set()
+        self.queues: dict[int, deque[int]] = {task: deque() for task in self.stand.order}
+        self.wakes: list[tuple[datetime, int, int]] = []
+        self.parked: dict[tuple[int, int], Parked] = {}
+        self.tries: dict[tuple[int, int], int] = {}
+        self.outbox: list[Record] = []
+        self.progress = 0
+        self.changed = 0
+        self.predictions = {"made": 0, "kept": 0, "broken": 0, "uncovered": 0}
+        self.converting = 0
+        self.guarded_acts = 0
+        self.last_beat = world.clock.now()
+        self._begun = True
+
+    def record(self, kind: str, template: Template, one: Seen, body: dict[str, Any]) -> None:
+        self.outbox.append(Record(
+            kind, task=self.labels[template.index], row_kind=template.kind, row=one.row, key=one.key,
+            module=template.module_name, identity=one.identity, body=body))
+
+    def append(self, records: Iterable[Record]) -> None:
+        self.outbox.extend(records)
+
+    def flush(self) -> None:
+        """Make everything noted so far durable, in one transaction, and take it in."""
+        if self.outbox:
+            records, self.outbox = self.outbox, []
+            words = self.stand.appended(records, self.journal.append(records))
+            self.last_beat = self.world.clock.now()
+            if words:
+                self.heard(words)
+
+    def tell(self, kind: str, template: Template | None = None, row: str = "", **fields: Any) -> None:
+        self.listener(Event(kind, self.world.clock.now(), self.labels[template.index] if template else "", row, fields))
+
+    def ready(self, task: int, slot: int) -> None:
+        self.stand.phases[task][slot] = Phase.READY
+        self.parked.pop((task, slot), None)
+        self.queues[task].append(slot)
+
+    def submit(self, job: ReadJob | JudgeJob | ActJob, connection: str, call: Callable[[], Any]) -> None:
+        for one in job.page:
+            self.stand.phases[job.template.index][one.slot] = Phase.ACTING
+        self.workers.submit(connection, job, call)
+
+    def since(self, template: Template, one: Seen, now: datetime) -> datetime:
+        """When this row began to wait, over all runs."""
+        past = one.past
+        return (past.waiting_since if past is not None else None) or now
+
+    def wait_for_service(self, template: Template, one: Seen, reason: str, now: datetime) -> None:
+        since = self.since(template, one, now)
+        if template.timeout_seconds is not None and now - since >= timedelta(seconds=template.timeout_seconds):
+            self.fail(template, one, "service", f"{reason}, and its timeout has passed", "Look at the remote side.")
+            return
+        pause = max(one.module.look_again, (now - since) / 10)
+        self.park(template, one.slot, one.row, one, Parked(Phase.WAITING, "service", reason, now + pause), since=since)
+
+    def settle(self, template: Template, one: Seen, *, acted: bool) -> None:
+        past = one.past
+        if past is None or past.held_since is None:
+            self.record("settled", template, one, {"index": template.index, "state": one.state, "acted": acted})
+            if acted:
+                self.changed += 1
+                known = one.identity in self.consents
+                self.predictions["kept" if known else "uncovered"] += 1
+                self.tell("settled", template, one.row)
+        self.stand.keep(template.index, one, one.state)
+        self.stand.read_at[template.index, one.slot] = self.world.clock.now()
+        self.met(template, one.slot, Phase.DONE)
+
+    def met(self, template: Template, slot: int, phase: Phase) -> None:
+        task = template.index
+        self.stand.phases[task][slot] = phase
+        self.tries.pop((task, slot), None)
+        if self.parked.pop((task, slot), None) is not None or phase == Phase.DONE:
+            self.progress += 1
+        for below, slots in self.stand.needs.met(task, (slot,)):
+            phases = self.stand.phases[below]
+            for each in slots:
+                if phases[each] == Phase.PENDING:
+                    self.ready(below, each)
+
+    def try_again(self, template: Template, one: Seen, reason: str, *, remedy: str = "", passing: bool = True) -> None:
+        place = (template.index, one.slot)
+        tries = self.tries.get(place, 0)
+        now = self.world.clock.now()
+        since = self.since(template, one, now)
+        patient = template.timeout_seconds is not None and now - since < timedelta(seconds=template.timeout_seconds)
+        if not passing or (tries >= len(TRY_AGAIN) and not patient):
+            self.fail(template, one, "fault", reason, remedy)
+            return
+        self.tries[place] = tries + 1
+        pause = TRY_AGAIN[min(tries, len(TRY_AGAIN) - 1)]
+        self.park(template, one.slot, one.row, one, Parked(Phase.WAITING, "fault", reason, now + pause), since=since)
+
+    def fail(self, template: Template, one: Seen, what: str, reason: str, remedy: str = "") -> None:
+        place = (template.index, one.slot)
+        self.stand.phases[template.index][one.slot] = Phase.FAILED
+        self.parked[place] = Parked(Phase.FAILED, what, reason)
+        self.record("failed", template, one, {
+            "index": template.index, "phase": "failed", "what": what, "reason": reason, "remedy": remedy})
+        self.tell("failed", template, one.row, what=what, reason=reason, remedy=remedy)
+
+    def park(self, template: Template, slot: int, row: str, one: Seen | None, parked: Parked, *,
+              ask: Any = None, handover: Any = None, since: datetime | None = None) -> None:
+        place = (template.index, slot)
+        self.stand.phases[template.index][slot] = parked.phase
+        self.parked[place] = parked
+        if parked.until is not None:
+            heapq.heappush(self.wakes, (parked.until, *place))
+        if one is None:
+            return
+        past = self.stand.fold.past(one.identity)
+        if past is not None and past.parked_as(parked.phase.name.lower(), parked.what, parked.reason):
+            self.journal.remember({one.identity: (parked.reason, parked.until)})
+            return
+        body: dict[str, Any] = {"index": template.index, "phase": parked.phase.name.lower(), "what": parked.what,
+                                "reason": parked.reason, "remedy": "", "until": parked.until,
+                                "since": since or self.world.clock.now()}
+        if ask is not None:
+            body["ask"] = dict(ask)
+        if handover is not None:
+            body["handover"] = handover
+        self.record("parked", template, one, body)
+        self.tell("parked", template, row, phase=parked.phase.name.lower(), what=parked.what, reason=parked.reason,
+                  until=parked.until, ask=body.get("ask"))
+
+    def heard(self, words: Sequence[Record]) -> None:
+        """A person has said something; the execution decides who looks again."""
+        raise NotImplementedError

@@ -1,0 +1,97 @@
+"""May this row go now? Change windows, and the decisions only a person can make: approvals and checklists.
+
+Approvals are a record of who decided what, not access control: whoever may write the journal may approve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from engine.contract import Program, State, Template, Window
+from engine.modules.base import Module
+from engine.run.fold import Fold
+
+#: An approval that serves no window is good for this long.
+APPROVAL_HOURS = timedelta(hours=24)
+
+
+def _spans(window: Window, around: datetime) -> list[tuple[datetime, datetime]]:
+    """Openings of a window from the day before `around` to 15 days after it, in UTC."""
+    zone = ZoneInfo(window.timezone)
+    opens, closes = time.fromisoformat(window.opens), time.fromisoformat(window.closes)
+    today = around.astimezone(zone).date()
+    found = []
+    for offset in range(-1, 16):
+        day: date = today + timedelta(days=offset)
+        if day.weekday() not in window.days:
+            continue
+        start = datetime.combine(day, opens, zone).astimezone(UTC)
+        last = day if closes > opens else day + timedelta(days=1)
+        found.append((start, datetime.combine(last, closes, zone).astimezone(UTC)))
+    return found
+
+
+def opens_at(window: Window, now: datetime) -> datetime | None:
+    """When acts may start: None means now. A freeze closes every window it touches; times are UTC."""
+    for start, end in _spans(window, now):
+        begin = max(start, now)
+        for freeze_start, freeze_end in window.freezes:
+            if freeze_start <= begin < freeze_end:
+                begin = freeze_end
+        if begin < end:
+            return None if begin == now else begin
+    return now + timedelta(days=1)  # closed for a fortnight: look again tomorrow
+
+
+def closes_at(window: Window, now: datetime) -> datetime:
+    """The end of the opening that `now` is in, or of the next one."""
+    begin = opens_at(window, now) or now
+    return next((end for start, end in _spans(window, begin) if start <= begin < end), begin)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a person is asked, as the journal and the screen show it."""
+
+    what: str  # approval | checklist
+    reason: str
+    body: Mapping[str, Any]
+
+
+def ask(template: Template, module: Module, program: Program, now: datetime) -> Ask:
+    """The question a row puts. An approval holds until the end of the window it serves, else 24 hours."""
+    what = template.module_name
+    body = {each.name: getattr(module, each.name) for each in fields(module)}
+    window = _served(template, program)
+    if what == "approval":
+        expires = closes_at(window, now) if window else None
+        body["holds_until"] = expires
+        return Ask(what, str(body.get("question", "")), body)
+    return Ask(what, f"{len(body.get('items', ()))} item(s) to confirm", body)
+
+
+def _served(template: Template, program: Program) -> Window | None:
+    """The window of the task that directly follows on the same rows."""
+    for other in program.templates:
+        if other.window and any(edge.upstream == template.index and edge.how == "same" for edge in other.edges):
+            return program.windows[other.window]
+    return None
+
+
+def answer(template: Template, identity: bytes, fold: Fold, program: Program, now: datetime) -> State | None:
+    """What a person has said to it: the state to record, or None while the question is open or expired."""
+    if template.module_name == "approval":
+        word = fold.approval(identity)
+        if word is None:
+            return None
+        window = _served(template, program)
+        holds = word.until or (closes_at(window, word.at) if window else word.at + APPROVAL_HOURS)
+        return {"granted": True, "by": word.by, "at": word.at, "reason": word.reason} if now <= holds else None
+    word = fold.resolved(identity)
+    if word is None:
+        return None
+    return {"done": True, "by": word.by, "at": word.at, "evidence": str(word.body.get("evidence") or "")}

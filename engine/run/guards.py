@@ -1,0 +1,334 @@
+"""Facts that must hold before a dangerous transition, matched by key and transition, never by module.
+
+Each guard answers yes, no, or unknown; unknown, stale and empty never pass. A guard that knows when it will pass says
+so, and is then a wait. No playbook text can lift a guard; an override names one guard, one row, one person, one reason,
+and ends after an hour. Sources: design of the guards in docs/design.md; requirement ids beside each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from engine.connections import Site
+from engine.contract import Diff, Fault, Phase, Program, State, Template
+from engine.modules.base import Module
+
+#: B-42: other mail systems may take this long to see the new MX.
+MX_SETTLE_MIN = timedelta(hours=72)
+#: C-16 and S1: a cutover mailbox must have been synchronised this recently when MX moves.
+SYNC_AGE_MAX = timedelta(hours=48)
+#: J9: conversions begin with one, go on with twenty, then all.
+CONVERSION_STEPS = (1, 20)
+
+MICROSOFT_MX = (".mail.protection.outlook.com.", ".mx.microsoft.")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one guard says of one act. `passed` None: it cannot be told. `until`: when it will pass by itself."""
+
+    guard: str
+    passed: bool | None
+    reason: str
+    until: datetime | None = None
+
+
+class Facts(Protocol):
+    """What the run knows that no remote system can say: records of this migration."""
+
+    def proven(self, module_name: str, row: str) -> bool:
+        """A task of that module is done for the row, by this run's reading or by record."""
+        ...
+
+    def held_since(self, module_name: str, row: str) -> datetime | None:
+        """Since when the first task of that module (of those on DNS) has held for the row."""
+        ...
+
+    def before(self, module_name: str, row: str) -> State | None:
+        """The state before our first change, of the first task of that module."""
+        ...
+
+    def waived(self, kind: str, row: str) -> bool: ...
+
+    def count_settled(self, module_name: str) -> int:
+        """How many rows of that module's task are done."""
+        ...
+
+    def approved(self, template: Template, row: str) -> bool:
+        """An approval directly before this task is granted for the row and has not expired."""
+        ...
+
+    def overridden(self, guard: str, row: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """An act about to be done, as guards see it."""
+
+    template: Template
+    row: str
+    module: Module
+    diff: Diff
+
+
+def _points_to_cloud(values: object) -> bool:
+    return isinstance(values, tuple) and any(str(value).endswith(MICROSOFT_MX) for value in values)
+
+
+def names(module: Module, diff: Diff) -> tuple[str, ...]:
+    """The guards that stand before this transition, whichever module or playbook asks for it."""
+    family, _, rest = module.key().partition("/")
+    fields = {change.field: change for change in diff.changes}
+    if family == "dns":
+        record_type = rest.rpartition("/")[2]
+        owner = rest.split("/")[1]
+        if record_type == "MX" and (diff.verb in ("delete", "create") or "values" in fields):
+            before = (diff.before or {}).get("values")
+            return ("mx_back",) if _points_to_cloud(before) else ("mx_to_cloud",)
+        moves = diff.verb != "create" or record_type == "CNAME"
+        if (owner == "autodiscover" or owner.startswith("autodiscover.")) and moves:
+            return ("autodiscover_moved",)
+    if family == "batch" and diff.verb == "delete":
+        return ("batch_removed",)
+    if family == "conversion" and diff.verb != "create":
+        return ("mailbox_converted",)
+    if family == "directory_sync" and "enabled" in fields and fields["enabled"].after is False:
+        return ("directory_sync_off",)
+    if family == "endpoint" and diff.verb in ("change", "delete"):
+        return ("endpoint_changed",)
+    if family == "licence" and diff.verb == "delete":
+        return ("licence_removed",)
+    return ()
+
+
+class Guards:
+    """Judges acts in bulk. `judge` may call the remote systems and so runs in a worker; facts come from the driver."""
+
+    def __init__(self, program: Program, site: Site, facts: Facts) -> None:
+        self.program = program
+        self.site = site
+        self.facts = facts
+        self.staged = program.settings.get("type") == "staged"
+        self._rules: Mapping[str, Callable[[Act, datetime], Verdict]] = {
+            "mx_to_cloud": self._mx_to_cloud,
+            "mx_back": self._mx_back,
+            "batch_removed": self._batch_removed,
+            "mailbox_converted": self._mailbox_converted,
+            "directory_sync_off": self._directory_sync_off,
+            "autodiscover_moved": self._autodiscover_moved,
+            "endpoint_changed": self._endpoint_changed,
+            "licence_removed": self._licence_removed,
+        }
+
+    def judge(self, acts: Sequence[Act], now: datetime) -> list[list[Verdict]]:
+        """For each act, what each of its guards says. A fault is «cannot be told», never a yes."""
+        found = []
+        for act in acts:
+            verdicts = []
+            for guard in names(act.module, act.diff):
+                if self.facts.overridden(guard, act.row):
+                    verdicts.append(Verdict(guard, True, "overridden"))
+                    continue
+                try:
+                    verdicts.append(self._rules[guard](act, now))
+                except Fault as fault:
+                    verdicts.append(Verdict(guard, None, f"it could not be checked: {fault}"))
+            found.append(verdicts)
+        return found
+
+    # ------------------------------------------------------------------------------- the rules
+
+    def _mx_to_cloud(self, act: Act, now: datetime) -> Verdict:
+        """B-38, B-41, S-35, S1: everybody of the domain is in the cloud, and the old TTL has run out."""
+        guard, domain = "mx_to_cloud", self._domain(act)
+        left = self._not_ready(domain, now, converted=self.staged)
+        if left is None:
+            return Verdict(guard, False, f"the source lists no mailbox of {domain}: an empty list proves nothing")
+        if left:
+            return Verdict(guard, False, self._first(left, f"mailbox(es) of {domain} are not ready"))
+        before = self.facts.before("mx_ttl", act.row)
+        lowered = self.facts.held_since("mx_ttl", act.row)
+        if before is not None and lowered is not None:
+            due = lowered + timedelta(seconds=_seconds(before.get("ttl")))
+            if now < due:
+                return Verdict(guard, False, "the old TTL has not run out in other people's caches", due)
+        if not self.facts.approved(act.template, act.row):
+            return Verdict(guard, False, "no valid approval stands before it (an `approval` task of the same row)")
+        return Verdict(guard, True, "every mailbox of the domain is in the cloud; the old TTL has run out; approved")
+
+    def _mx_back(self, act: Act, now: datetime) -> Verdict:
+        """S15: the way back is open while no batch of the domain has been removed."""
+        batches = self.site.exchange_online.migration_batches()
+        gone = [name for name in self._related("domains", self._domain(act), "batches") if name not in batches]
+        if gone:
+            return Verdict("mx_back", False, f"batch {gone[0]} is removed: mail could not be brought back")
+        if not self.facts.approved(act.template, act.row):
+            return Verdict("mx_back", False, "no valid approval stands before it")
+        return Verdict("mx_back", True, "no batch of the domain is removed; approved")
+
+    def _batch_removed(self, act: Act, now: datetime) -> Verdict:
+        """B-42..B-46, S-34, S2, S2': the waits are over, nothing is left at the source, the history is kept."""
+        guard, batch = "batch_removed", act.row
+        if not self.facts.proven("batch_history", batch):
+            return Verdict(guard, False, "its history is not exported: removing it deletes the history (B-55)")
+        mailboxes = self._related("batches", batch, "mailboxes")
+        if not mailboxes:
+            return Verdict(guard, False, "no mailbox of the batch is known: an empty list proves nothing")
+        if self.staged:
+            source = self.site.directory.mailboxes()
+            for address in mailboxes:
+                if self.facts.waived("mailboxes", address):
+                    continue
+                found = source.get(address)
+                if found is not None and found.is_mailbox:
+                    return Verdict(guard, False, f"{address} is not converted yet (S-34 b)")
+                if not self.facts.proven("delivery_probe", address):
+                    return Verdict(guard, False, f"forwarding of {address} is not proven yet (S-34 b)")
+        else:
+            ends = []
+            for domain in self._related("batches", batch, "domains"):
+                moved = self.facts.held_since("mx_switch", domain)
+                if moved is None:
+                    return Verdict(guard, False, f"MX of {domain} has not moved")
+                old = (self.facts.before("mx_ttl", domain) or {}).get("ttl")
+                ends.append(moved + max(MX_SETTLE_MIN, timedelta(seconds=_seconds(old))))
+            if not ends:
+                return Verdict(guard, False, "no domain of the batch is known: an empty list proves nothing")
+            end = max(ends)
+            if now < end:
+                return Verdict(guard, False, "other mail systems may still use the old MX (B-42)", end)
+            users = self.site.exchange_online.migration_users()
+            for address in mailboxes:
+                if self.facts.waived("mailboxes", address):
+                    continue
+                user = users.get(address)
+                if user is None or user.last_success is None or user.last_success < end:
+                    return Verdict(guard, False, f"{address} was not synchronised after the wait's end (B-45)",
+                                   now + timedelta(hours=1))
+        if not self.facts.approved(act.template, act.row):
+            return Verdict(guard, False, "no valid approval stands before it")
+        return Verdict(guard, True, "the waits are over, every mailbox is done, the history is exported; approved")
+
+    def _mailbox_converted(self, act: Act, now: datetime) -> Verdict:
+        """S-27, S3, J9: synced, counts compared, properties saved; one first, then twenty, then all."""
+        guard, address = "mailbox_converted", act.row
+        user = self.site.exchange_online.migration_users().get(address)
+        if user is None or user.state != "synced":
+            return Verdict(guard, False, f"the copy is not complete ({user.status if user else 'no migration user'})")
+        found = self.site.exchange_online.recipients().get(address)
+        if found is None or found.type != "mailbox":
+            return Verdict(guard, False, "there is no cloud mailbox under the same address")
+        if not self.facts.proven("item_counts", address):
+            return Verdict(guard, False, "the item counts of source and cloud were not compared")
+        if not (act.diff.before or {}).get("saved"):
+            return Verdict(guard, False, "its properties could not be saved before the conversion")
+        if not self.facts.approved(act.template, address):
+            return Verdict(guard, False, "no valid approval stands before it")
+        return Verdict(guard, True, "synced, counts compared, properties saved; approved")
+
+    def _directory_sync_off(self, act: Act, now: datetime) -> Verdict:
+        """C-07, J4: never in a staged migration, whose users it makes."""
+        if self.staged:
+            return Verdict("directory_sync_off", False, "a staged migration needs directory synchronisation (S-06)")
+        return Verdict("directory_sync_off", True, "a cutover needs it off (C-07)")
+
+    def _autodiscover_moved(self, act: Act, now: datetime) -> Verdict:
+        """B-49, S19: only when the last mailbox of the domain has moved."""
+        guard, domain = "autodiscover_moved", self._domain(act)
+        left = self._not_ready(domain, now, converted=self.staged, sync_age=False)
+        if left is None:
+            return Verdict(guard, False, f"the source lists no mailbox of {domain}: an empty list proves nothing")
+        if left:
+            return Verdict(guard, False, self._first(left, f"mailbox(es) of {domain} would lose Outlook"))
+        return Verdict(guard, True, "every mailbox of the domain has moved")
+
+    def _endpoint_changed(self, act: Act, now: datetime) -> Verdict:
+        """B-18, J6: never while a batch that uses it runs."""
+        endpoint = act.module.key().partition("/")[2]
+        live = [name for name, batch in self.site.exchange_online.migration_batches().items()
+                if batch.endpoint == endpoint and batch.status in ("Starting", "Syncing", "IncrementalSyncing")]
+        if live:
+            return Verdict("endpoint_changed", False, f"batch {live[0]} uses it and is running")
+        return Verdict("endpoint_changed", True, "no running batch uses it")
+
+    def _licence_removed(self, act: Act, now: datetime) -> Verdict:
+        """B-48: a mailbox without a licence is disabled after the grace period."""
+        if self.facts.approved(act.template, act.row):
+            return Verdict("licence_removed", True, "approved")
+        return Verdict("licence_removed", False, "removing a licence disables the mailbox after 30 days; no approval")
+
+    # ------------------------------------------------------------------------------- what they share
+
+    def _domain(self, act: Act) -> str:
+        if act.template.kind == "domains":
+            return act.row
+        _, zone, owner, _ = act.module.key().split("/")
+        owner = owner.removeprefix("autodiscover").lstrip(".") or "@"
+        return zone if owner == "@" else f"{owner}.{zone}"
+
+    def _related(self, kind: str, row: str, other: str) -> Sequence[str]:
+        try:
+            return self.program.rows.related(kind, row, other)
+        except (KeyError, LookupError):
+            return ()
+
+    def _not_ready(self, domain: str, now: datetime, *, converted: bool, sync_age: bool = True) -> list[str] | None:
+        """Why the first few recipients of a domain are not ready; [] all are; None: the source lists nobody.
+
+        The source's own complete listing counts, planned or not: a new hire re-opens the domain (S1').
+        """
+        source = self.site.directory.mailboxes()
+        ours = [found for found in source.values() if domain in found.domains]
+        if not ours:
+            return None
+        users = self.site.exchange_online.migration_users()
+        cloud = self.site.exchange_online.recipients()
+        licensed = self.site.graph.licensed_addresses()
+        left = []
+        for found in ours:
+            address = found.address
+            if self.facts.waived("mailboxes", address):
+                continue
+            user, there = users.get(address), cloud.get(address)
+            if there is None or there.type != "mailbox":
+                left.append(f"{address}: no cloud mailbox")
+            elif converted and found.is_mailbox:
+                left.append(f"{address}: not converted")
+            elif not converted and (user is None or user.state != "synced") and sync_age:
+                left.append(f"{address}: not synced")
+            elif not converted and sync_age and (user is None or user.last_success is None
+                                                 or now - user.last_success > SYNC_AGE_MAX):
+                left.append(f"{address}: last synced more than 48 hours ago")
+            elif address not in licensed:
+                left.append(f"{address}: no licence")
+            elif converted and not self.facts.proven("delivery_probe", address):
+                left.append(f"{address}: forwarding not proven")
+            elif not self.facts.proven("item_counts", address):
+                left.append(f"{address}: counts not compared")
+        for kind in ("groups", "recipients"):
+            for address in self._related("domains", domain, kind):
+                if address not in cloud and not self.facts.waived(kind, address):
+                    left.append(f"{address}: not in the cloud")
+        return left
+
+    def _first(self, left: Sequence[str], what: str) -> str:
+        return f"{len(left)} {what}: {left[0]}" + (" …" if len(left) > 1 else "")
+
+
+def conversion_quota(done: int) -> int | None:
+    """How many more mailboxes may be converted before the ones under way are read back; None: no limit (J9)."""
+    first, second = CONVERSION_STEPS
+    if done < first:
+        return first
+    return second if done < first + second else None
+
+
+def _seconds(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+#: Phases that prove a thing for a guard.
+PROVEN = frozenset({Phase.DONE, Phase.SUPERSEDED})

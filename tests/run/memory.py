@@ -1,0 +1,166 @@
+"""Task modules whose remote system is a dictionary: for the engine's own tests and its benchmark.
+
+The engine under test is the real one; only the remote side is small. What a module did is counted in `Remote.effects`,
+and faults are put in by hand.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+from engine.connections import Site
+from engine.contract import AtLeast, Diff, Fault, Handover, InDoubt, Outlook, State, Waiting, Want
+from engine.modules.approval import Approval
+from engine.modules.base import Acted, Effect, Module, Reading, Reads
+from engine.modules.checklist import Checklist
+
+
+@dataclass
+class Remote:
+    """A remote system: things by key, effects counted, faults by key."""
+
+    things: dict[str, dict[str, Any]] = field(default_factory=dict)
+    effects: Counter[str] = field(default_factory=Counter)
+    reads: Counter[str] = field(default_factory=Counter)
+    read_faults: dict[str, Fault] = field(default_factory=dict)
+    act_faults: dict[str, list[Fault]] = field(default_factory=dict)
+    by_hand: set[str] = field(default_factory=set)
+    slow: set[str] = field(default_factory=set)
+
+
+def remote(site: Site) -> Remote:
+    found: Remote = site.settings["remote"]
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing(Module):
+    """Keep a thing's value."""
+
+    family: ClassVar[str] = "thing"
+    connection: ClassVar[str] = "memory"
+
+    name: Annotated[str, "Name."]
+    value: Annotated[str, "Value."] = "on"
+
+    def key(self) -> str:
+        return f"{self.family}/{self.name}"
+
+    def want(self) -> Want | None:
+        return {"value": self.value}
+
+    @classmethod
+    def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
+        side = remote(site)
+        side.reads[cls.__name__] += 1
+        things = side.things
+        if not side.read_faults:
+            return {key: things.get(key) for key in [module.key() for module in modules]}
+        return super().read_many(site, modules)
+
+    def read(self, site: Site) -> State | None:
+        side = remote(site)
+        if self.key() in side.read_faults:
+            raise side.read_faults[self.key()]
+        return side.things.get(self.key())
+
+    def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
+        if state is not None and state.get("busy"):
+            return Waiting("busy")
+        return None
+
+    def apply(self, site: Site, diff: Diff) -> State | Handover | None:
+        side = remote(site)
+        key = self.key()
+        faults = side.act_faults.get(key)
+        fault = faults.pop(0) if faults else None
+        if fault is not None and not isinstance(fault, InDoubt):
+            raise fault
+        if key in side.by_hand:
+            return Handover("text", f"set {key}", f"set {key} to {self.value}")
+        want = self.want()
+        side.effects[f"{key} {diff.verb}"] += 1
+        if want is None:
+            side.things.pop(key, None)
+        else:
+            plain = {name: value.value if isinstance(value, AtLeast) else value for name, value in want.items()}
+            side.things[key] = {**side.things.get(key, {}), **plain}
+        if fault is not None:
+            raise fault
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ladder(Thing):
+    """A thing that is created, started, removed."""
+
+    family: ClassVar[str] = "ladder"
+    effect: ClassVar[Effect] = "create"
+
+    state: Annotated[str, "created, started or absent."] = "created"
+
+    def want(self) -> Want | None:
+        return None if self.state == "absent" else {"state": AtLeast(self.state, ("created", "started"))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed(Thing):
+    """A thing that others bring about."""
+
+    family: ClassVar[str] = "observed"
+    effect: ClassVar[Effect] = "observe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letter(Module):
+    """A message that is sent once."""
+
+    family: ClassVar[str] = "letter"
+    connection: ClassVar[str] = "memory"
+    effect: ClassVar[Effect] = "send"
+    reads: ClassVar[Reads] = "journal"
+
+    id: Annotated[str, "Mark."]
+    to: Annotated[str, "Recipient."]
+
+    def key(self) -> str:
+        return f"letter/{self.id}/{self.to}"
+
+    def want(self) -> Want | None:
+        return {"sent": True}
+
+    def read(self, site: Site) -> State | None:
+        return remote(site).things.get(self.key())
+
+    def apply(self, site: Site, diff: Diff) -> State | Handover | None:
+        side = remote(site)
+        side.effects[f"{self.key()} send"] += 1
+        side.things[self.key()] = {"sent": True}
+        return {"sent": True}
+
+
+def numbered(count: int) -> dict[str, type[Module]]:
+    """`step1` … `stepN`: copies of Thing in families of their own, with bulk acts answered at once (the benchmark's)."""
+    return {f"step{n}": dataclass(frozen=True, kw_only=True)(
+        type(f"Step{n}", (_Step,), {"family": f"step{n}", "__module__": __name__, "__doc__": "A step."}))
+        for n in range(1, count + 1)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step(Thing):
+    family: ClassVar[str] = "step"
+    apply_rows: ClassVar[int] = 1000
+
+    @classmethod
+    def apply_many(cls, site: Site, acts: Sequence[tuple[Module, Diff]]) -> Sequence[Acted]:
+        things = remote(site).things
+        for module, _ in acts:
+            things[module.key()] = {"value": module.value}  # type: ignore[attr-defined]
+        return [None] * len(acts)
+
+
+MODULES: dict[str, type[Module]] = {
+    "thing": Thing, "ladder": Ladder, "observed": Observed, "letter": Letter, "approval": Approval, "checklist": Checklist}

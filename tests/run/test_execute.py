@@ -1,0 +1,353 @@
+"""The engine's promises, one by one: converge, resume, wait, ask, supersede, isolate."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.contract import Denied, ExitCode, InDoubt, Refusal, Rejected, Unreachable
+from engine.run import words
+from tests.run.conftest import Migration
+
+ONE = """
+- name: Things
+  targets: mailboxes
+  tasks:
+    - name: The thing is on
+      thing: {name: "{{ target }}"}
+"""
+
+
+def test_apply_then_read_equals_want_and_a_second_run_changes_nothing(migration: Migration) -> None:
+    migration.write(ONE)
+    shown = migration.plan()
+    assert migration.groups(shown) == [("The thing is on", "create", 3)]
+    assert migration.remote.effects == {}
+
+    first = migration.run()
+    assert (first.exit_code, first.changed, first.counts) == (ExitCode.CONVERGED, 3, {"done": 3})
+    assert first.predictions == {"made": 3, "kept": 3, "broken": 0, "uncovered": 0}
+
+    second = migration.run()
+    assert (second.exit_code, second.changed) == (ExitCode.CONVERGED, 0)
+    assert set(migration.remote.effects.values()) == {1}
+    assert migration.groups(migration.plan()) == [("The thing is on", "same", 3)]
+
+
+def test_nothing_is_done_without_consent(migration: Migration) -> None:
+    migration.write(ONE)
+    outcome = migration.run(consent=lambda plan: False)
+    assert outcome.exit_code == ExitCode.PARKED_ON_PERSON
+    assert migration.remote.effects == {}
+
+
+def test_a_failed_row_never_blocks_the_others_and_the_next_run_tries_it_again(migration: Migration) -> None:
+    migration.write(ONE)
+    migration.remote.act_faults["thing/bo@acme.example"] = [Rejected("memory", "no", code="E1", remedy="mend it")]
+    outcome = migration.run()
+    assert (outcome.exit_code, outcome.counts) == (ExitCode.SOME_FAILED, {"done": 2, "failed": 1})
+    failed = next(event for event in migration.events if event.kind == "failed")
+    assert (failed.row, failed.fields["remedy"]) == ("bo@acme.example", "mend it")
+    assert migration.run().exit_code == ExitCode.CONVERGED
+
+
+def test_a_failed_read_is_never_absent(migration: Migration) -> None:
+    migration.write(ONE)
+    migration.remote.read_faults["thing/bo@acme.example"] = Unreachable("memory", "no answer")
+    outcome = migration.run()
+    assert outcome.exit_code == ExitCode.PARKED_ON_TIME
+    assert "thing/bo@acme.example create" not in migration.remote.effects
+    migration.remote.read_faults.clear()
+    migration.later(minutes=2)
+    assert migration.run().exit_code == ExitCode.CONVERGED
+
+
+def test_a_denied_act_names_itself(migration: Migration) -> None:
+    migration.write(ONE)
+    migration.remote.act_faults["thing/bo@acme.example"] = [Denied("memory", "role missing")]
+    assert migration.run().exit_code == ExitCode.SOME_FAILED
+
+
+@pytest.mark.parametrize("module", ["thing", "ladder"])
+def test_an_answer_that_never_came_is_looked_at_and_not_done_twice(migration: Migration, module: str) -> None:
+    migration.write(ONE.replace("thing:", f"{module}:"))
+    family = "thing" if module == "thing" else "ladder"
+    migration.remote.act_faults[f"{family}/bo@acme.example"] = [InDoubt("memory", "the line went dead")]
+    outcome = migration.run(wait=True)
+    assert outcome.exit_code == ExitCode.CONVERGED
+    assert migration.remote.effects[f"{family}/bo@acme.example create"] == 1
+
+
+def test_a_row_needs_only_its_own_row_of_the_task_before(migration: Migration) -> None:
+    migration.write("""
+    - name: Two steps
+      targets: mailboxes
+      tasks:
+        - name: First
+          thing: {name: "1-{{ target }}"}
+        - name: Second
+          thing: {name: "2-{{ target }}"}
+    """)
+    migration.remote.act_faults["thing/1-bo@acme.example"] = [Rejected("memory", "no")]
+    outcome = migration.run()
+    assert outcome.counts == {"done": 4, "failed": 1, "pending": 1}
+
+
+def test_related_rows_and_barriers(migration: Migration) -> None:
+    migration.write("""
+    - name: Mailboxes
+      targets: mailboxes
+      tasks:
+        - name: Ready
+          thing: {name: "{{ target }}"}
+    - name: Batches
+      targets: batches
+      needs: [Mailboxes]
+      tasks:
+        - name: Batch
+          ladder: {name: "{{ target }}"}
+    - name: Domains
+      targets: domains
+      needs: [{name: Batches, rows: all}]
+      tasks:
+        - name: Domain
+          thing: {name: "{{ target }}"}
+    """)
+    migration.remote.act_faults["thing/cem@acme.example"] = [Rejected("memory", "no")]
+    outcome = migration.run()
+    assert "ladder/B1 create" in migration.remote.effects
+    assert "ladder/B2 create" not in migration.remote.effects
+    assert "thing/acme.example create" not in migration.remote.effects
+    assert migration.run().exit_code == ExitCode.CONVERGED
+    assert "thing/acme.example create" in migration.remote.effects
+    assert outcome.exit_code == ExitCode.SOME_FAILED
+
+
+SUPERSEDING = """
+- name: One thing over time
+  targets: batches
+  tasks:
+    - name: Created
+      ladder: {name: "{{ target }}", state: created}
+    - name: Started
+      ladder: {name: "{{ target }}", state: started}
+    - name: Removed
+      ladder: {name: "{{ target }}", state: absent}
+"""
+
+
+def test_several_tasks_over_time_on_one_thing(migration: Migration) -> None:
+    migration.write(SUPERSEDING)
+    assert migration.groups(migration.plan()) == [
+        ("Created", "create", 2), ("Started", "change", 2), ("Removed", "delete", 2)]
+    first = migration.run()
+    assert (first.exit_code, first.changed) == (ExitCode.CONVERGED, 6)
+    assert migration.remote.things == {}
+    second = migration.run()
+    assert (second.exit_code, second.changed) == (ExitCode.CONVERGED, 0)
+    assert second.counts == {"superseded": 4, "done": 2}
+
+
+def test_names_order_and_comments_are_labels(migration: Migration) -> None:
+    migration.write(SUPERSEDING)
+    migration.run()
+    migration.write("# a comment\n" + SUPERSEDING.replace("Created", "Made").replace(
+        '{name: "{{ target }}", state: started}', '{state: started, name: "{{ target }}"}'))
+    again = migration.run(consent=None)
+    assert (again.exit_code, again.changed) == (ExitCode.CONVERGED, 0)
+
+
+def test_a_changed_meaning_is_shown_before_anything_runs_and_needs_consent(migration: Migration) -> None:
+    migration.write(ONE)
+    migration.run()
+    migration.write(ONE.replace('"{{ target }}"}', '"{{ target }}", value: "off"}'))
+    assert migration.groups(migration.plan()) == [("The thing is on", "change", 3)]
+    assert migration.run(consent=None).exit_code == ExitCode.PARKED_ON_PERSON
+    assert migration.run().changed == 3
+
+
+def test_drift_is_not_repaired_in_silence(migration: Migration) -> None:
+    migration.write(ONE)
+    migration.run()
+    migration.remote.things["thing/bo@acme.example"]["value"] = "off"
+    outcome = migration.run(consent=None)
+    assert outcome.exit_code == ExitCode.PARKED_ON_PERSON
+    assert migration.remote.things["thing/bo@acme.example"]["value"] == "off"
+    assert migration.run().changed == 1
+
+
+WAIT = """
+- name: Wait
+  targets: domains
+  tasks:
+    - name: Lowered
+      thing: {name: "ttl-{{ target }}"}
+      register: ttl
+    - name: Switched
+      thing: {name: "mx-{{ target }}"}
+      not_before: "{{ ttl.held_since + hours(72) }}"
+"""
+
+
+def test_a_wait_is_a_row_and_counts_from_the_first_satisfying_read(migration: Migration) -> None:
+    migration.write(WAIT)
+    first = migration.run()
+    assert first.exit_code == ExitCode.PARKED_ON_TIME
+    assert first.next_wake is not None and (first.next_wake - migration.clock.now()).total_seconds() == 72 * 3600
+    migration.later(hours=71)
+    assert migration.run().exit_code == ExitCode.PARKED_ON_TIME
+    migration.later(hours=1)
+    assert migration.run().exit_code == ExitCode.CONVERGED
+
+
+def test_the_wait_starts_again_when_what_it_counts_from_was_lost(migration: Migration) -> None:
+    migration.write(WAIT)
+    migration.run()
+    migration.later(hours=71)
+    migration.remote.things["thing/ttl-acme.example"]["value"] = "off"
+    assert migration.run(consent=None).exit_code == ExitCode.PARKED_ON_PERSON
+    migration.run()
+    migration.later(hours=2)
+    assert migration.run().exit_code == ExitCode.PARKED_ON_TIME
+    assert "thing/mx-acme.example create" not in migration.remote.effects
+
+
+def test_waiting_in_the_foreground_ends_converged(migration: Migration) -> None:
+    migration.write(WAIT)
+    assert migration.run(wait=True).exit_code == ExitCode.CONVERGED
+
+
+def test_a_window_gates_the_start_of_acts_only(migration: Migration) -> None:
+    migration.write(ONE + "      window: night\n")
+    migration.remote.things["thing/bo@acme.example"] = {"value": "on"}
+    outcome = migration.run()
+    assert outcome.counts == {"done": 1, "waiting": 2}
+    assert outcome.next_wake is not None and outcome.next_wake.isoformat() == "2026-03-06T20:00:00+00:00"
+
+
+APPROVAL = """
+- name: Ask
+  targets: mailboxes
+  tasks:
+    - name: Go
+      approval: {id: go, question: "Go for {{ target }}?", roles: [lead]}
+    - name: The thing is on
+      thing: {name: "{{ target }}"}
+"""
+
+
+def test_an_approval_is_asked_once_per_row_and_remembered(migration: Migration) -> None:
+    migration.write(APPROVAL)
+    assert migration.run().exit_code == ExitCode.PARKED_ON_PERSON
+    assert migration.remote.effects == {}
+    journal = migration.journal()
+    words.approve(journal, task="Go", rows=["anna@acme.example"], by="kim", reason="agreed")
+    journal.close()
+    assert migration.run().counts == {"done": 2, "asking": 2, "pending": 2}
+    assert migration.remote.effects == {"thing/anna@acme.example create": 1}
+
+
+def test_an_approval_that_was_not_used_in_time_is_asked_again(migration: Migration) -> None:
+    migration.write(APPROVAL.replace('"{{ target }}"}\n', '"{{ target }}"}\n      window: night\n'))
+    migration.run()
+    journal = migration.journal()
+    words.approve(journal, task="Go", rows=["anna@acme.example"], by="kim", reason="agreed")
+    journal.close()
+    assert migration.run().counts == {"done": 1, "asking": 2, "waiting": 1, "pending": 2}
+    migration.later(days=12)  # past the window it served
+    assert migration.run().counts["asking"] == 3
+    assert migration.remote.effects == {}
+
+
+def test_a_handover_is_settled_by_reading(migration: Migration) -> None:
+    migration.write(ONE)
+    migration.remote.by_hand.add("thing/bo@acme.example")
+    outcome = migration.run()
+    assert (outcome.exit_code, outcome.counts) == (ExitCode.PARKED_ON_PERSON, {"done": 2, "handed": 1})
+    assert migration.run().counts == {"done": 2, "handed": 1}
+    migration.remote.things["thing/bo@acme.example"] = {"value": "on"}
+    assert migration.run().exit_code == ExitCode.CONVERGED
+
+
+def test_waived_and_skipped_count_as_met(migration: Migration) -> None:
+    migration.write("""
+    - name: Two
+      targets: mailboxes
+      tasks:
+        - name: First
+          thing: {name: "1-{{ target }}"}
+          when: "{{ row.name != 'Bo' }}"
+        - name: Second
+          thing: {name: "2-{{ target }}"}
+    """)
+    migration.remote.act_faults["thing/1-anna@acme.example"] = [Rejected("memory", "no")]
+    assert migration.run().counts == {"done": 3, "skipped": 1, "failed": 1, "pending": 1}
+    journal = migration.journal()
+    words.waive(journal, task="First", rows=["anna@acme.example"], by="kim", reason="not needed")
+    journal.close()
+    assert migration.run().counts == {"done": 4, "skipped": 1, "waived": 1}
+
+
+def test_hold_is_the_red_button(migration: Migration) -> None:
+    migration.write(ONE)
+    journal = migration.journal()
+    words.hold(journal, rows=[], by="kim", reason="stop")
+    journal.close()
+    assert migration.run().counts == {"held": 3}
+    journal = migration.journal()
+    words.release(journal, rows=[], by="kim", reason="go on")
+    journal.close()
+    assert migration.run().exit_code == ExitCode.CONVERGED
+
+
+def test_a_letter_is_sent_once_and_what_cannot_be_told_is_asked(migration: Migration) -> None:
+    migration.write("""
+    - name: Letters
+      targets: mailboxes
+      tasks:
+        - name: Tell
+          letter: {id: welcome, to: "{{ target }}"}
+    """)
+    assert migration.run().changed == 3
+    assert migration.run().changed == 0
+    assert set(migration.remote.effects.values()) == {1}
+
+
+def test_limit_and_tags(migration: Migration) -> None:
+    migration.write(ONE + "      tags: [blue]\n")
+    assert migration.run(limit=("B2",)).changed == 1
+    assert migration.run(tags=("green",)).changed == 0
+    assert migration.run(tags=("blue",)).changed == 2
+
+
+def test_a_second_run_is_locked_out_while_one_holds(migration: Migration) -> None:
+    migration.write(ONE)
+    first = migration.journal()
+    first.hold({"who": "lee", "host": "elsewhere", "pid": "1", "since": "now"})
+    with pytest.raises(Refusal) as refused:
+        migration.run()
+    assert refused.value.exit_code == ExitCode.LOCKED
+    first.close()
+
+
+def test_a_service_at_work_is_waited_for(migration: Migration) -> None:
+    migration.write(ONE)
+    migration.remote.things["thing/bo@acme.example"] = {"value": "off", "busy": True}
+    outcome = migration.run()
+    assert outcome.counts == {"done": 2, "waiting": 1}
+    migration.remote.things["thing/bo@acme.example"] = {"value": "on"}
+    migration.later(minutes=16)
+    assert migration.run().exit_code == ExitCode.CONVERGED
+
+
+def test_an_observation_fails_at_its_timeout(migration: Migration) -> None:
+    migration.write("""
+    - name: See
+      targets: domains
+      tasks:
+        - name: Others bring it about
+          observed: {name: "{{ target }}"}
+          timeout: 2 hours
+    """)
+    assert migration.run(wait=True).exit_code == ExitCode.SOME_FAILED
+    migration.remote.things["observed/acme.example"] = {"value": "on"}
+    assert migration.run().exit_code == ExitCode.CONVERGED
