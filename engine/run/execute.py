@@ -312,7 +312,7 @@ _EXIT = {
 
 
 def run(program: Program, site: Site, journal: Journal, world: World, *, selection: Selection | None = None,
-        wait: bool = False, listener: Listener = lambda event: None,
+        wait: bool = False, listener: Listener | None = None,
         consent: Callable[[Plan], bool] | None = None, saved_plan: Plan | None = None) -> Outcome:
     """Carry a program out, or go on with it. Takes the journal's lease for its duration.
 

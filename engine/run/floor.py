@@ -58,7 +58,7 @@ class Floor:
     """The driver's ground: only the driver thread touches it."""
 
     def __init__(self, program: Program, site: Site, journal: Journal, world: World, selection: Selection,
-                 listener: Listener, wait: bool = False) -> None:
+                 listener: Listener | None, wait: bool = False) -> None:
         self.program = program
         self.site = site
         self.journal = journal
@@ -103,6 +103,8 @@ class Floor:
                 self.heard(words)
 
     def tell(self, kind: str, template: Template | None = None, row: str = "", **fields: Any) -> None:
+        if self.listener is None:
+            return
         self.listener(Event(kind, self.world.clock.now(), self.labels[template.index] if template else "", row, fields))
 
     def ready(self, task: int, slot: int) -> None:

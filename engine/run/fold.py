@@ -126,6 +126,10 @@ class Fold:
         label = (record.kind, record.task, record.row_kind, record.row)
         self._enter(record.seq, microseconds(record.at), *label, record.identity, record.body)
 
+    def enter(self, record: Record, seq: int, at: int) -> None:
+        """Take in a record this process has just appended: its number, and its time in microseconds."""
+        self._enter(seq, at, record.kind, record.task, record.row_kind, record.row, record.identity, record.body)
+
     # ------------------------------------------------------------------------------------- what it knows
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ BEGUN = frozenset({"intent", "settled"})
 
 
 class Lineage:
-    """Kept current with `apply`, one record at a time, in journal order."""
+    """Kept current with `enter`, one record at a time, in journal order."""
 
     def __init__(self, shared_families: Collection[str]) -> None:
         self._shared = frozenset(shared_families)
@@ -23,14 +23,15 @@ class Lineage:
         self._rows: dict[tuple[str, str], tuple[int, bytes]] = {}
         self._kinds: dict[str, int] = {}
 
-    def apply(self, record: Record) -> None:
+    def enter(self, record: Record, seq: int) -> None:
+        """Take in a record with its number."""
         if record.kind not in BEGUN:
             return
         row = (record.row_kind, record.row)
-        self._rows[row] = (record.seq, record.identity)
-        self._kinds[record.row_kind] = record.seq
+        self._rows[row] = (seq, record.identity)
+        self._kinds[record.row_kind] = seq
         if record.key.partition("/")[0] in self._shared:
-            self._keys[(*row, record.key)] = (record.seq, record.identity)
+            self._keys[(*row, record.key)] = (seq, record.identity)
 
     def superseded(self, row_kind: str, row: str, key: str, identity: bytes, settled_seq: int) -> bool:
         """Another task began on the same thing after this one had settled."""

@@ -253,6 +253,8 @@ class Preview:
         if template.module.effect == "observe" and one.state is None:
             self.stand.keep(template.index, one, None)
             return
+        if not (template.register or template.module.family in self.stand.shared_families):
+            return  # nobody reads it, and nobody else owns the thing
         want = one.module.want()
         base = self._after.get(thing, one.state)
         after: dict[str, Plain] | None = None

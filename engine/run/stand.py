@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
@@ -29,6 +29,7 @@ from engine.contract import (
 )
 from engine.modules.base import Module
 from engine.run import graph
+from engine.run.encoding import microseconds
 from engine.run.fold import Fold, Past
 from engine.run.journal import Journal, Record
 from engine.run.lineage import Lineage
@@ -170,7 +171,7 @@ class Stand:
         words = []
         for record in self.journal.records(after=self._read_to):
             self.fold.apply(record)
-            self.lineage.apply(record)
+            self.lineage.enter(record, record.seq)
             self._read_to = record.seq
             if record.fence is None:
                 words.append(record)
@@ -184,11 +185,11 @@ class Stand:
         first = last - len(records) + 1
         if self._read_to != first - 1:
             return self.catch_up()
-        at = self.journal.time
+        assert self.journal.time is not None
+        at = microseconds(self.journal.time)
         for seq, record in enumerate(records, first):
-            stamped = replace(record, at=at, seq=seq)
-            self.fold.apply(stamped)
-            self.lineage.apply(stamped)
+            self.fold.enter(record, seq, at)
+            self.lineage.enter(record, seq)
         self._read_to = last
         return []
 

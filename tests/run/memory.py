@@ -6,7 +6,7 @@ and faults are put in by hand.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
@@ -28,7 +28,8 @@ class Remote:
     read_faults: dict[str, Fault] = field(default_factory=dict)
     act_faults: dict[str, list[Fault]] = field(default_factory=dict)
     by_hand: set[str] = field(default_factory=set)
-    slow: set[str] = field(default_factory=set)
+    #: the benchmark's things, small: family → name → value, both the row's own texts
+    steps: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
 
 
 def remote(site: Site) -> Remote:
@@ -155,10 +156,16 @@ class _Step(Thing):
     apply_rows: ClassVar[int] = 1000
 
     @classmethod
+    def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
+        values = remote(site).steps[cls.family]
+        return {module.key(): {"value": values[module.name]} if module.name in values else None  # type: ignore
+                for module in modules}
+
+    @classmethod
     def apply_many(cls, site: Site, acts: Sequence[tuple[Module, Diff]]) -> Sequence[Acted]:
-        things = remote(site).things
+        values = remote(site).steps[cls.family]
         for module, _ in acts:
-            things[module.key()] = {"value": module.value}  # type: ignore[attr-defined]
+            values[module.name] = module.value  # type: ignore[attr-defined]
         return [None] * len(acts)
 
 
