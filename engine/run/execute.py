@@ -9,11 +9,12 @@ journal.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from engine.connections import Site
 from engine.contract import (
+    MET,
     Diff,
     ExitCode,
     Listener,
@@ -56,7 +57,6 @@ class Run(Acting):
     def go(self, plan: Plan) -> Outcome:
         """Until nothing more can be done now, and with `wait` until nothing more can be done at all."""
         self.consents = self.journal.consents()
-        self.predictions["made"] = len(plan.tokens)
         self.append([Record("run", body={
             "playbook": self.program.playbook, "digest": plan.digest, "started": self.world.clock.now(),
             "tasks": [dict(task, index=index) for index, task in enumerate(plan.tasks)]})])
@@ -290,13 +290,20 @@ class Run(Acting):
             exit_code=first_exit([_EXIT[parked.phase] if parked.what != "doubt" or parked.phase == Phase.WAITING
                                   else ExitCode.DOUBT for parked in self.parked.values() if parked.phase in _EXIT]),
             counts=counts, changed=self.changed, next_wake=min(waits) if waits else None,
-            predictions=self.predictions)
+            predictions=self._agreement(counts))
         self.append([Record("ended", body={
             "exit_code": int(outcome.exit_code), "counts": counts, "by_task": by_task, "next_wake": outcome.next_wake,
-            "changed": self.changed, "predictions": self.predictions})])
+            "changed": self.changed, "predictions": outcome.predictions})])
         self.flush()
         self.tell("run_ended", outcome=outcome)
         return outcome
+
+    def _agreement(self, counts: Mapping[str, int]) -> dict[str, int]:
+        """Predictions against what happened. What is still open when every row has ended was wrong."""
+        found = self.stand.fold.agreement(self.consents)
+        ended = sum(counts.get(phase.name.lower(), 0) for phase in MET) == sum(counts.values())
+        still = found.pop("open")
+        return {**found, "broken": still if ended else 0, "open": 0 if ended else still}
 
 
 _MET_WORDS = {"skipped": Phase.SKIPPED, "waived": Phase.WAIVED, "superseded": Phase.SUPERSEDED, "record": Phase.DONE}

@@ -79,7 +79,6 @@ class Floor:
         self.outbox: list[Record] = []
         self.progress = 0
         self.changed = 0
-        self.predictions = {"made": 0, "kept": 0, "broken": 0, "uncovered": 0}
         self.converting = 0
         self.guarded_acts = 0
         self.last_beat = world.clock.now()
@@ -136,8 +135,6 @@ class Floor:
             self.record("settled", template, one, {"index": template.index, "state": one.state, "acted": acted})
             if acted:
                 self.changed += 1
-                known = one.identity in self.consents
-                self.predictions["kept" if known else "uncovered"] += 1
                 self.tell("settled", template, one.row)
         self.stand.keep(template.index, one, one.state)
         self.stand.read_at[template.index, one.slot] = self.world.clock.now()

@@ -7,7 +7,7 @@ stay on disk until somebody asks: 240,000 instances are under 60 MB.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -158,6 +158,22 @@ class Fold:
             return None
         found: State | None = self._journal.body(past.state_seq).get("state")
         return found
+
+    def agreement(self, tokens: Set[bytes]) -> dict[str, int]:
+        """How the predictions people consented to compare with what has happened.
+
+        made: acts predicted with their meaning · kept: those that have settled so · uncovered: acts that settled
+        but whose meaning was known only later · open: predicted, and not settled (yet).
+        """
+        made = sum(1 for token in tokens if len(token) == 16)
+        kept = uncovered = 0
+        for identity, place in self._index.items():
+            if self._settled[place] and self._last[place] != _UNSETTLED:
+                if identity in tokens:
+                    kept += 1
+                elif self._intent[place]:
+                    uncovered += 1
+        return {"made": made, "kept": kept, "uncovered": uncovered, "open": made - kept}
 
     # ------------------------------------------------------------------------------------- people's words
 

@@ -44,14 +44,17 @@ SAMPLE_ROWS = 3
 Note = Callable[[Template, Sequence[Seen]], None]
 
 
+# A token is 16 bytes, the identity of a predicted act; the two kinds below carry a letter more.
+
+
 def later_token(template: Template, row: str, nth: int) -> bytes:
     """Consent to an act whose meaning is known only later: this row, this module, the n-th of it in the playbook."""
-    return blake2b(f"later\0{template.kind}\0{row}\0{template.module_name}\0{nth}".encode(), digest_size=16).digest()
+    return blake2b(f"{template.kind}\0{row}\0{template.module_name}\0{nth}".encode(), digest_size=16).digest() + b"L"
 
 
 def repair_token(identity: bytes, settled_seq: int) -> bytes:
     """Consent to bring back what had settled and has drifted since: once, for this drift."""
-    return blake2b(b"repair" + identity + str(settled_seq).encode(), digest_size=16).digest()
+    return blake2b(identity + str(settled_seq).encode(), digest_size=16).digest() + b"R"
 
 
 def drifted(past: Past) -> bool:

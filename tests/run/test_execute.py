@@ -25,7 +25,7 @@ def test_apply_then_read_equals_want_and_a_second_run_changes_nothing(migration:
 
     first = migration.run()
     assert (first.exit_code, first.changed, first.counts) == (ExitCode.CONVERGED, 3, {"done": 3})
-    assert first.predictions == {"made": 3, "kept": 3, "broken": 0, "uncovered": 0}
+    assert first.predictions == {"made": 3, "kept": 3, "uncovered": 0, "broken": 0, "open": 0}
 
     second = migration.run()
     assert (second.exit_code, second.changed) == (ExitCode.CONVERGED, 0)

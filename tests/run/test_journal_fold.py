@@ -43,9 +43,10 @@ class Told:
         return self.clock.time
 
     def run(self, *tasks: tuple[str, str, int]) -> None:
-        self.journal.append([Record("run", body={"playbook": "p.yml", "digest": "d", "started": self.clock.time, "tasks": [
-            {"play": play, "name": name, "kind": "mailboxes", "module": "licence", "rows": rows, "index": index}
-            for index, (play, name, rows) in enumerate(tasks)]})])
+        listed = [{"play": play, "name": name, "kind": "mailboxes", "module": "licence", "rows": rows, "index": index}
+                  for index, (play, name, rows) in enumerate(tasks)]
+        self.journal.append([Record("run", body={
+            "playbook": "p.yml", "digest": "d", "started": self.clock.time, "tasks": listed})])
 
     @property
     def past(self) -> Past:
@@ -67,10 +68,12 @@ def test_one_act_from_intent_to_settled(told: Told) -> None:
     begun = told.add("intent", {"verb": "change", "before": OFF})
     assert (told.past.last, told.past.intent_at, told.past.result_at, told.past.attempts) == ("intent", begun, None, 1)
     answered = told.add("result", {"ok": True})
-    assert (told.past.last, told.past.result_at, told.past.result_ok, told.past.held_since) == ("result", answered, True, None)
+    past = told.past
+    assert (past.last, past.result_at, past.result_ok, past.held_since) == ("result", answered, True, None)
     settled = told.add("settled", {"state": ON, "acted": True})
     past = told.past
-    assert (past.last, past.held_since, past.intent_at, past.attempts, past.settled_seq) == ("settled", settled, None, 0, 3)
+    assert (past.last, past.held_since, past.intent_at) == ("settled", settled, None)
+    assert (past.attempts, past.settled_seq) == (0, 3)
     assert (told.fold.before(past), told.fold.state(past)) == (OFF, ON)
 
 
@@ -166,10 +169,11 @@ def test_a_run_under_way_is_counted_from_its_records(told: Told) -> None:
     told.add("settled", {"state": ON, "acted": False})
     told.add("intent", {"verb": "change", "before": OFF}, row="bo", identity=b"b" * 16)
     until = START + timedelta(days=1)
-    told.add("parked", {"phase": "waiting", "what": "wait", "reason": "the wait is not over", "until": until}, row="cy",
-             identity=b"c" * 16)
+    told.add("parked", {"phase": "waiting", "what": "wait", "reason": "the wait is not over", "until": until},
+             row="cy", identity=b"c" * 16)
     found = standing.status(told.journal, told.clock.now())
-    assert [task.counts for task in found.tasks] == [{"done": 1, "acting": 1, "waiting": 1, "pending": 2}, {"pending": 5}]
+    assert [task.counts for task in found.tasks] == [
+        {"done": 1, "acting": 1, "waiting": 1, "pending": 2}, {"pending": 5}]
     assert (found.next_wake, found.ended, len(found.parked)) == (until, None, 1)
     assert found.holder is not None and found.holder["who"] == "anna"
 
@@ -179,7 +183,8 @@ def test_a_parked_row_stands_until_its_thing_moves_on(told: Told) -> None:
     body = {"phase": "asking", "what": "approval", "reason": "Go?", "until": None, "ask": {"id": "mx"}}
     told.add("parked", body)
     (row,) = standing.status(told.journal, told.clock.now()).parked
-    assert (row.row, row.task, row.phase, row.ask, row.answer) == ("anna@contoso.com", LICENSED, "asking", {"id": "mx"}, None)
+    assert (row.row, row.task, row.phase) == ("anna@contoso.com", LICENSED, "asking")
+    assert (row.ask, row.answer) == ({"id": "mx"}, None)
     told.add("approved", {"by": "bo", "reason": ""})
     (row,) = standing.status(told.journal, told.clock.now()).parked
     assert row.answer is not None and row.answer["by"] == "bo"
@@ -188,7 +193,8 @@ def test_a_parked_row_stands_until_its_thing_moves_on(told: Told) -> None:
     (row,) = standing.status(told.journal, told.clock.now()).parked
     assert (row.answer, row.until) == (None, START + timedelta(days=9)), "looked at since, and still asking"
     told.add("settled", {"state": ON, "acted": False}, identity=b"z" * 16)
-    assert standing.status(told.journal, told.clock.now()).parked == [], "its meaning changed; the old question is history"
+    found = standing.status(told.journal, told.clock.now())
+    assert found.parked == [], "its meaning changed; the old question is history"
 
 
 def test_the_end_of_a_run_is_told_by_the_run(told: Told) -> None:
@@ -213,5 +219,6 @@ def test_why_says_what_happened_what_stands_and_what_is_next(told: Told) -> None
     assert lines[3].command == 'mailmove retry "The mailbox is licensed" anna@contoso.com'
     assert "Buy seats." in lines[3].text and "Forwarding" in lines[4].text
     assert [line.what for line in standing.why(told.journal, "anna@contoso.com", "Forwarding", told.clock.now())] == []
-    assert [record.kind for record in standing.history(told.journal, "anna@contoso.com")] == ["intent", "result", "failed"]
+    happened = [record.kind for record in standing.history(told.journal, "anna@contoso.com")]
+    assert happened == ["intent", "result", "failed"]
     assert "Did you mean anna@contoso.com" in standing.why(told.journal, "ana@contoso.com", None, START)[0].text

@@ -34,7 +34,8 @@ def journal(tmp_path: Path) -> Journal:
         parked("Convert / Go or no-go", "mailboxes", "bo@x", "asking", "approval", id="convert", group="Batch01"),
         parked("Convert / Go or no-go", "mailboxes", "dee@x", "asking", "approval", id="convert", group="Batch02"),
         parked("Mail / Go or no-go", "domains", "x.example", "asking", "approval", id="mx"),
-        parked("Mail / MX names only Microsoft 365", "domains", "x.example", "blocked", "guard", "mx_to_cloud: 2 not synced"),
+        parked("Mail / MX names only Microsoft 365", "domains", "x.example", "blocked", "guard",
+               "mx_to_cloud: 2 not synced"),
         parked("Remove / Go", "batches", "Batch01", "asking", "approval", id="remove", typed="Batch01"),
         parked("Each / Licence", "mailboxes", "cy@x", "failed", "fault", "no seats"),
         parked("Each / Sync", "mailboxes", "anna@x", "waiting", "service", "10 %"),
@@ -55,7 +56,8 @@ def test_one_word_for_a_group_and_only_for_it(journal: Journal) -> None:
     said = words.approve(journal, task="convert", rows=["Batch01"], by="kim", reason="go")
     assert said == words.Said(2, ("anna@x", "bo@x"))
     fold = Fold.load(journal)
-    asked = {record.row: record.identity for record in journal.records(kinds=("parked",)) if record.task.startswith("Convert")}
+    asked = {record.row: record.identity for record in journal.records(kinds=("parked",))
+             if record.task.startswith("Convert")}
     assert [fold.approval(asked[row]) is not None for row in ("anna@x", "bo@x", "dee@x")] == [True, True, False]
     assert all(record.fence is None for record in journal.records(kinds=("approved",)))
 
@@ -94,7 +96,8 @@ def test_what_nobody_asked_is_refused(journal: Journal) -> None:
     assert refused(words.waive, journal, task="mx", reason="x").summary == "nothing asks for this"
     assert refused(words.resolve, journal, task="Licence", done=True).summary == "nothing asks for this"
     assert refused(words.resolve, journal, task="kick-off", done=False).summary == "a checklist cannot be done again"
-    assert refused(words.override, journal, guard="mx_to_cloud", rows=["x.example"], reason="").summary == "a reason is missing"
+    assert refused(words.override, journal, guard="mx_to_cloud", rows=["x.example"], reason="").summary == (
+        "a reason is missing")
     assert "mx_to_cloud" in refused(words.override, journal, guard="mx_back", rows=["x.example"], reason="r").remedy
     assert refused(words.override, journal, guard="mx_to_cloud", rows=[], reason="r").summary == "no row is named"
     assert "Did you mean" in refused(words.hold, journal, rows=["anna@xx"]).remedy
@@ -131,7 +134,8 @@ def test_hold_and_release(journal: Journal) -> None:
     assert Fold.load(journal).held("domains", "x.example")
     words.release(journal, by="kim")
     fold = Fold.load(journal)
-    assert fold.held("mailboxes", "anna@x") and fold.held("mailboxes", "zoe@x") and not fold.held("domains", "x.example")
+    assert fold.held("mailboxes", "anna@x") and fold.held("mailboxes", "zoe@x")
+    assert not fold.held("domains", "x.example")
     assert "anna@x" in refused(words.release, journal).remedy
     words.release(journal, rows=["anna@x"], by="kim")
     assert not Fold.load(journal).held("mailboxes", "anna@x")
