@@ -1,0 +1,160 @@
+"""Secret: a value that is named in the inventory and known only inside a client (G1, G4 of the safety notes).
+
+Written `!secret source:name`, with one of the sources
+
+    env:NAME          a variable of the environment
+    keyring:SERVICE/USER   the system's key ring (the extra `mailmove[keyring]`)
+    file:PATH         a file's text, without its last line end
+    command:WORDS     what a command prints; only where MAILMOVE_SECRET_COMMANDS=allow is in the user's environment
+
+The value leaves through `open` and nothing else, and `open` is called by a client at the moment of use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from engine.contract import Denied
+from engine.world import World
+
+SOURCES = ("env", "keyring", "file", "command")
+
+#: Values opened by this process, so that a server's echo of one can be taken out of its answer.
+_opened: dict[str, str] = {}
+
+
+class Secret:
+    """Shows its name, never its value. No comparison, no copy to JSON or pickle, no length.
+
+    A text that contains secrets is a secret too: `Secret.joined(["Basic ", secret])`.
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, source: str, name: str) -> None:
+        """Raises ValueError for a source that is not one of SOURCES, or an empty name."""
+        if source not in SOURCES or not name.strip():
+            raise ValueError(f"a secret is written source:name, where source is one of {', '.join(SOURCES)}")
+        self._parts: tuple[tuple[str, str] | str, ...] = ((source, name.strip()),)
+
+    @classmethod
+    def named(cls, text: str) -> Secret:
+        """From `source:name`. Raises ValueError, whose text does not repeat what was written."""
+        source, _, name = text.partition(":")
+        return cls(source.strip(), name)
+
+    @classmethod
+    def joined(cls, parts: Iterable[str | Secret]) -> Secret:
+        """One secret of texts and secrets, in order."""
+        whole = cls.__new__(cls)
+        whole._parts = tuple(
+            piece for part in parts for piece in (part._parts if isinstance(part, Secret) else (part,))
+        )
+        return whole
+
+    def open(self, world: World) -> str:
+        """The value, read anew each time. Raises Denied when its source does not give it."""
+        pieces = []
+        for part in self._parts:
+            if isinstance(part, str):
+                pieces.append(part)
+                continue
+            value = _read(part[0], part[1], world)
+            if len(value) >= 4:  # a shorter one would blot out innocent text, and protects nothing
+                _opened[value] = f"«secret {part[0]}:{part[1]}»"
+            pieces.append(value)
+        return "".join(pieces)
+
+    def __repr__(self) -> str:
+        names = " ".join(f"{part[0]}:{part[1]}" for part in self._parts if not isinstance(part, str))
+        return f"«secret {names}»"
+
+    __str__ = __repr__
+
+    def __format__(self, form: str) -> str:
+        return repr(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not written anywhere")
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a secret is not written anywhere")
+
+
+def redacted(text: str) -> str:
+    """The text with every secret opened so far replaced by its name: for what a remote side says (G4)."""
+    for value in sorted(_opened, key=len, reverse=True):
+        text = text.replace(value, _opened[value])
+    return text
+
+
+def _read(source: str, name: str, world: World) -> str:
+    where = f"secret {source}:{name}"
+    if source == "env":
+        if not world.environment.get(name):
+            raise Denied(
+                "secrets",
+                f"{where}: the environment has no such variable, or it is empty",
+                remedy=f"set {name} in the environment mailmove runs in",
+            )
+        return world.environment[name]
+    if source == "file":
+        try:
+            value = Path(name).expanduser().read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Denied(
+                "secrets", f"{where}: {_words(error)}", remedy="see that the file is there, and UTF-8"
+            ) from None
+        return _filled(value.removesuffix("\n").removesuffix("\r"), where)
+    if source == "keyring":
+        return _filled(_from_keyring(name, where), where)
+    return _filled(_from_command(name, where, world), where)
+
+
+def _from_keyring(name: str, where: str) -> str:
+    service, _, user = name.rpartition("/")
+    try:
+        import importlib
+
+        keyring: Any = importlib.import_module("keyring")
+    except ImportError:
+        raise Denied(
+            "secrets", f"{where}: the keyring library is not installed", remedy="pip install 'mailmove[keyring]'"
+        ) from None
+    try:
+        return str(keyring.get_password(service or "mailmove", user) or "")
+    except Exception as error:  # keyring's back-ends raise what they like; the class name is all that is safe to show
+        raise Denied("secrets", f"{where}: {type(error).__name__}", remedy="unlock the key ring") from None
+
+
+def _from_command(name: str, where: str, world: World) -> str:
+    # A folder somebody hands over must not be able to start programs: the permission lies outside of it.
+    if world.environment.get("MAILMOVE_SECRET_COMMANDS") != "allow":
+        raise Denied(
+            "secrets",
+            f"{where}: commands are not allowed as a source of secrets",
+            remedy="set MAILMOVE_SECRET_COMMANDS=allow in your own environment, or use env:, file: or keyring:",
+        )
+    import shlex
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            shlex.split(name), capture_output=True, timeout=60, check=True, text=True, stdin=subprocess.DEVNULL
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise Denied("secrets", f"{where}: {_words(error)}", remedy="run the command by hand and see") from None
+    return done.stdout.removesuffix("\n").removesuffix("\r")
+
+
+def _filled(value: str, where: str) -> str:
+    if not value:
+        raise Denied("secrets", f"{where}: it is empty or not there")
+    return value
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, without output or content (a CalledProcessError carries the command's output)."""
+    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else type(error).__name__

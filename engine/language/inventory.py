@@ -1,0 +1,473 @@
+"""`inventory.yml` and the files beside it: settings, rows, relations, windows, connections.
+
+Secrets stay named. Nothing is contacted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from engine.connections import batch_csv
+from engine.connections.secrets import Secret
+from engine.contract import Invalid, Mark, Plain, Problem, Window
+from engine.language import source
+from engine.language.inventory_schema import CONNECTIONS, DAYS, INVENTORY, KINDS
+from engine.language.rows import ORGANISATION, Relation, Rows, Table
+from engine.language.schema import WHOLE, compiled, faults
+from engine.language.source import Document, MapNode, Node, Scalar, plain, shortened, suggestion
+from engine.language.tables import Reader, twins_across
+
+#: relations that need not be written; mailboxes come before what goes through them
+RELATIONS = (
+    Relation("mailboxes", "batch", "batches", True, "batch"),
+    Relation("mailboxes", "server", "servers", True, "server"),
+    Relation("mailboxes", "database", "databases", True, "database"),
+    Relation("mailboxes", "domains", "domains", False, "all_addresses"),
+    Relation("groups", "domains", "domains", False, "all_addresses"),
+    Relation("recipients", "domains", "domains", False, "all_addresses"),
+    Relation("batches", "domains", "domains", False, through="mailboxes"),
+)
+PLAIN_SETTINGS = ("migration", "type", "exchange", "tenant", "budget")
+
+
+class Inventory(Rows):
+    """A migration's inventory: `contract.Rows`, and
+
+    settings     the plain settings (migration, type, exchange, tenant, budget), numbers typed
+    vars         the lowest level of variables; var_nodes: where each was written
+    connections  by name, as written, ports typed; a Secret is not opened
+    windows, clock, warnings, file
+    """
+
+    def __init__(self, file: Path, tables: Mapping[str, Table]) -> None:
+        super().__init__(tables)
+        self.file = file
+        self.settings: Mapping[str, Plain] = {}
+        self.vars: Mapping[str, Any] = {}
+        self.var_nodes: Mapping[str, Node] = {}
+        self.connections: Mapping[str, Mapping[str, Any]] = {}
+        self.windows: Mapping[str, Window] = {}
+        self.clock: Mapping[str, Any] | None = None
+        self.warnings: tuple[Problem, ...] = ()
+
+
+def load(path: Path) -> Inventory:
+    """The inventory. Raises Invalid with all problems of all its files."""
+    inventory, problems = examine(path)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors or inventory is None:
+        raise Invalid(errors)
+    return inventory
+
+
+def examine(path: Path) -> tuple[Inventory | None, list[Problem]]:
+    """The inventory as far as it can be made, and everything wrong with it, warnings among it. Never raises."""
+    document = source.read(path)
+    problems = list(document.problems)
+    root = document.root
+    if not isinstance(root, MapNode):
+        if not problems:
+            problems.append(_whole(document, path))
+        return None, problems
+    problems += faults(root, compiled(INVENTORY), "inventory", "setting")
+    inventory = _Loading(path, root, problems).inventory()
+    inventory.warnings = tuple(problem for problem in problems if problem.severity == "warning")
+    return inventory, problems
+
+
+def _whole(document: Document, path: Path) -> Problem:
+    summary, remedy = "not an inventory", "An inventory is a mapping that begins with migration: and type:."
+    if document.root is None:
+        return Problem(summary, Mark(str(path), 1, 1), "The file is empty.", remedy)
+    return document.root.problem(summary, found=f"Found {document.root.words}.", remedy=remedy)
+
+
+class _Loading:
+    def __init__(self, path: Path, root: MapNode, problems: list[Problem]) -> None:
+        self.path = path
+        self.root = root
+        self.problems = problems
+        self.reader = Reader(path.parent, problems)
+        #: who is in which batch by the batches' CSV files: address → (batch, line, file)
+        self.members: dict[str, tuple[str, Mark]] = {}
+        self.bad_batches: set[str] = set()
+
+    def inventory(self) -> Inventory:
+        settings = self._settings()
+        rows = self._mapping("rows")
+        tables = {kind: Table(kind, "") for kind in KINDS}  # in the order of KINDS
+        for kind in ("batches", *(kind for kind in KINDS if kind not in (ORGANISATION, "batches"))):
+            finish = self._read_batches if kind == "batches" else self._enrol if kind == "mailboxes" else None
+            if kind == "mailboxes":
+                self.batches = tables["batches"]
+            tables[kind] = self.reader.table(kind, rows.get(kind) if rows else None, finish)
+        tables[ORGANISATION] = _organisation(settings, self.root)
+        self._strangers(tables["mailboxes"])
+        self.problems += twins_across([tables["mailboxes"], tables["groups"]])
+        found = Inventory(self.path, tables)
+        found.settings = MappingProxyType(settings)
+        self._relations(found)
+        self._foreign_domains(found)
+        variables = self._mapping("vars")
+        if variables is not None:
+            found.vars = plain(variables)
+            found.var_nodes = {name: node for name, (_, node) in variables.entries.items()}
+        found.connections = self._connections()
+        found.windows = self._windows()
+        clock = self._mapping("clock")
+        found.clock = plain(clock) if clock is not None else None
+        return found
+
+    def _mapping(self, name: str) -> MapNode | None:
+        node = self.root.get(name)
+        return node if isinstance(node, MapNode) else None
+
+    def _settings(self) -> dict[str, Plain]:
+        found: dict[str, Plain] = {
+            name: plain(node) for name in PLAIN_SETTINGS if (node := self.root.get(name)) is not None
+        }
+        if isinstance(budget := found.get("budget"), Mapping):
+            found["budget"] = {
+                name: int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+                for name, value in budget.items()
+            }
+        if isinstance(tenant := found.get("tenant"), Mapping) and isinstance(domain := tenant.get("domain"), str):
+            found["tenant"] = {**tenant, "domain": domain.lower()}
+        return found
+
+    # ------------------------------------------------------------------------------------------- batches
+
+    def _read_batches(self, table: Table, rows: list[list[Plain]]) -> None:
+        column = table.columns["csv"]
+        for place, row in enumerate(rows):
+            name = row[column]
+            if not isinstance(name, str):
+                continue
+            node = self._csv_node(place, name)
+            path = self.reader.path(node) if node is not None else self.path.parent / name
+            if path is None:
+                self.bad_batches.add(table.keys[place])
+                continue
+            row[column] = str(path)
+            try:
+                batch = batch_csv.read(path)
+            except Invalid as invalid:
+                self.problems += invalid.problems
+                self.bad_batches.add(table.keys[place])
+                continue
+            self.problems += batch.warnings
+            for member in batch.members:
+                mark = Mark(str(path), member.line, 1)
+                other, first = self.members.setdefault(member.address, (table.keys[place], mark))
+                if other != table.keys[place]:
+                    self.problems.append(
+                        Problem(
+                            "mailbox in two batches",
+                            mark,
+                            f"{member.address} is also in {other}, at {first}.",
+                            "A mailbox is in one batch.",
+                        )
+                    )
+
+    def _csv_node(self, place: int, text: str) -> Scalar | None:
+        rows = self._mapping("rows")
+        listed = rows.get("batches") if rows else None
+        items = listed.items if isinstance(listed, source.ListNode) else []
+        row = items[place] if place < len(items) else None
+        node = row.get("csv") if isinstance(row, MapNode) else None
+        if isinstance(node, Scalar):
+            return node
+        return listed if isinstance(listed, Scalar) and text.startswith(("/", "..")) else None
+
+    def _enrol(self, table: Table, rows: list[list[Plain]]) -> None:
+        """Each mailbox's batch: its column, the batches' CSV files, or the only batch of a cutover; they must agree."""
+        column = table.columns["batch"]
+        batches = self.batches
+        listed = {batches.keys[place] for place, row in enumerate(batches.rows) if row[batches.columns["csv"]]}
+        only = batches.keys[0] if len(batches.keys) == 1 and not listed and self._is_cutover() else None
+        for place, row in enumerate(rows):
+            member = self.members.get(table.keys[place])
+            said = row[column]
+            if said is None:
+                row[column] = member[0] if member else only
+            elif member is not None and member[0] != said:
+                self.problems.append(
+                    self.reader.at(
+                        table,
+                        place,
+                        "batches disagree",
+                        f"{table.keys[place]} is in {said} here and in {member[0]} at {member[1]}.",
+                        "Let both say the same, or leave the column batch out.",
+                    )
+                )
+            elif member is None and said in listed and said not in self.bad_batches:
+                self.problems.append(
+                    self.reader.at(
+                        table,
+                        place,
+                        "batches disagree",
+                        f"{table.keys[place]} is in {said} here, and not in its CSV file.",
+                        "Let both say the same, or leave the column batch out.",
+                    )
+                )
+
+    def _is_cutover(self) -> bool:
+        node = self.root.get("type")
+        return isinstance(node, Scalar) and node.text == "cutover"
+
+    def _strangers(self, mailboxes: Table) -> None:
+        for address, (_, mark) in self.members.items():
+            if address not in mailboxes.positions:
+                self.problems.append(
+                    Problem(
+                        "unknown mailbox",
+                        mark,
+                        f"{address} is not among the inventory's mailboxes.",
+                        suggestion(address, mailboxes.keys, "Add it to the mailboxes.")
+                        if len(mailboxes.keys) < 2000
+                        else "Add it to the mailboxes.",
+                    )
+                )
+
+    # ----------------------------------------------------------------------------------------- relations
+
+    def _relations(self, found: Inventory) -> None:
+        chosen = {(each.kind, each.name): (each, None) for each in RELATIONS}
+        declared: dict[tuple[str, str], tuple[Relation, Node | None]] = dict(chosen)
+        written = self._mapping("relations")
+        for key, node in written or ():
+            relation = self._relation(key, node, found)
+            if relation is not None:
+                declared[relation.kind, relation.name] = (relation, key)
+        pairs: dict[frozenset[str], Relation] = {}
+        # those that go through another relation come after it
+        for relation, place in sorted(declared.values(), key=lambda each: bool(each[0].through)):
+            twin = pairs.setdefault(frozenset((relation.kind, relation.to)), relation)
+            if twin is not relation:
+                if place is not None:
+                    self.problems.append(
+                        place.problem(
+                            "two relations between two kinds",
+                            found=f"{twin} already leads from {twin.kind} to {twin.to}.",
+                            remedy="Keep one of them.",
+                        )
+                    )
+                continue
+            targets = self._through(relation, found) if relation.through else self._targets(relation, found)
+            found.relate(relation, targets)
+
+    def _relation(self, key: Scalar, node: Node, found: Inventory) -> Relation | None:
+        kind, _, name = key.text.partition(".")
+        if kind not in KINDS or not name or kind == ORGANISATION:
+            self.problems.append(
+                key.problem(
+                    "unknown relation",
+                    found=f'"{shortened(key.text)}".',
+                    remedy="Write KIND.NAME, as in mailboxes.batch.",
+                )
+            )
+            return None
+        if isinstance(node, Scalar):
+            through = node.text.removeprefix("through").strip()
+            if through in KINDS and name in KINDS and found.relates(kind, through):
+                return Relation(kind, name, name, False, through=through)
+            # the kinds' own relations are not built yet: the defaults are known by name
+            if (
+                through in KINDS
+                and name in KINDS
+                and any({each.kind, each.to} == {kind, through} for each in RELATIONS)
+            ):
+                return Relation(kind, name, name, False, through=through)
+            self.problems.append(
+                node.problem(
+                    "unknown relation",
+                    found=f'"{shortened(node.text)}".',
+                    remedy=f"Write: {kind}.{name}: through KIND, where {kind} and KIND are related.",
+                )
+            )
+            return None
+        said = plain(node) if isinstance(node, MapNode) else {}
+        to = said.get("to")
+        if to not in KINDS or to == ORGANISATION:
+            return None  # the schema has said so
+        one = said.get("one") == "true"
+        column = str(said.get("from") or name)
+        table = found.tables[kind]
+        if table.rows and column not in table.columns:
+            self.problems.append(
+                key.problem(
+                    "unknown column",
+                    found=f'The {kind} have no column "{column}".',
+                    remedy=suggestion(column, table.columns),
+                )
+            )
+            return None
+        return Relation(kind, name, to, one, column)
+
+    def _targets(self, relation: Relation, found: Inventory) -> list[tuple[int, ...]]:
+        table, other = found.tables[relation.kind], found.tables[relation.to]
+        column = table.columns.get(relation.column)
+        if column is None:
+            return [()] * len(table.rows)
+        domains = relation.to == "domains"
+        fold = domains or other.key_column == "address"
+        targets: list[tuple[int, ...]] = []
+        known: dict[tuple[int, ...], tuple[int, ...]] = {}
+        for place, row in enumerate(table.rows):
+            value = row[column]
+            names = value if isinstance(value, tuple) else () if value is None else (value,)
+            places = set()
+            for name in map(str, names):
+                key = name.rpartition("@")[2] if domains else name
+                at = other.positions.get(key.lower() if fold and key.isascii() else key, -1)
+                if at >= 0:
+                    places.add(at)
+                elif other.written and not (domains and relation.column == "all_addresses"):
+                    self.problems.append(
+                        Problem(
+                            f"unknown {KIND_WORDS[relation.to]}",
+                            table.mark(place),
+                            f'{table.keys[place]}: {relation.column} is "{shortened(name)}"; the inventory has no such '
+                            f"{KIND_WORDS[relation.to]}.",
+                            suggestion(key, other.keys[:500]),
+                        )
+                    )
+            found_places = tuple(sorted(places))
+            targets.append(known.setdefault(found_places, found_places))
+        return targets
+
+    def _through(self, relation: Relation, found: Inventory) -> list[tuple[int, ...]]:
+        other = found.tables[relation.to]
+        if not (found.relates(relation.kind, relation.through) and found.relates(relation.through, relation.to)):
+            return [()] * len(found.keys(relation.kind))
+        targets = []
+        for key in found.keys(relation.kind):
+            reached = {
+                name
+                for middle in found.related(relation.kind, key, relation.through)
+                for name in found.related(relation.through, middle, relation.to)
+            }
+            targets.append(tuple(sorted(other.positions[name] for name in reached)))
+        return targets
+
+    def _foreign_domains(self, found: Inventory) -> None:
+        if not found.tables["domains"].written:
+            return
+        tenant = found.settings.get("tenant")
+        own = tenant.get("domain") if isinstance(tenant, Mapping) else None
+        table = found.tables["mailboxes"]
+        counted: dict[str, list[int]] = {}
+        for place, key in enumerate(table.keys):
+            domain = key.rpartition("@")[2]
+            if domain not in found.tables["domains"].positions and domain != own:
+                counted.setdefault(domain, []).append(place)
+        for domain, places in counted.items():
+            self.problems.append(
+                Problem(
+                    "domain not in the inventory",
+                    table.mark(places[0]),
+                    f"{len(places):,} mailboxes have an address in {domain}, {table.keys[places[0]]} first.",
+                    "Add it to the domains if its mail is to move.",
+                    severity="warning",
+                )
+            )
+
+    # --------------------------------------------------------------------------- windows and connections
+
+    def _windows(self) -> dict[str, Window]:
+        found = {}
+        for key, node in self._mapping("windows") or ():
+            said = plain(node) if isinstance(node, MapNode) else {}
+            try:
+                zone = ZoneInfo(str(said["timezone"]))
+                freezes = tuple(
+                    (_moment(each["from"], zone), _moment(each["to"], zone)) for each in said.get("freezes") or ()
+                )
+                days = tuple(sorted(DAYS.index(day) for day in said["days"]))
+                found[key.text] = Window(key.text, days, str(said["opens"]), str(said["closes"]), zone.key, freezes)
+            except ZoneInfoNotFoundError:
+                self.problems.append(
+                    source_of(node, "timezone").problem(
+                        "unknown time zone",
+                        found=f'"{shortened(str(said["timezone"]))}".',
+                        remedy="As in Europe/Berlin.",
+                    )
+                )
+            except (KeyError, TypeError):
+                pass  # the schema has said so
+            except (ValueError, OSError):
+                if isinstance(node, MapNode) and not any(
+                    problem.mark and problem.mark.line >= node.mark.line and problem.mark.file == node.source.file
+                    for problem in self.problems
+                ):
+                    self.problems.append(
+                        node.problem(
+                            "window cannot be read",
+                            remedy="Freezes are written {from: 2026-12-18 18:00, to: 2027-01-07 06:00}.",
+                        )
+                    )
+        return found
+
+    def _connections(self) -> dict[str, Mapping[str, Any]]:
+        found = {}
+        for key, node in self._mapping("connections") or ():
+            if key.text in CONNECTIONS and isinstance(node, MapNode):
+                settings = plain(node)
+                if isinstance(settings.get("port"), str) and settings["port"].isdigit():
+                    settings["port"] = WHOLE.typed(settings["port"])
+                for name in SECRETS & settings.keys():
+                    if not isinstance(settings[name], Secret) and settings[name] is not None:
+                        # Neither the value nor its line is shown: what stands there may be the secret itself.
+                        self.problems.append(
+                            Problem(
+                                "secret written out",
+                                node.key(name).mark,
+                                f"{key.text}.{name} holds a value.",
+                                "Write !secret env:NAME, or file:, keyring:, command:.",
+                            )
+                        )
+                found[key.text] = settings
+        return found
+
+
+SECRETS = frozenset({"password", "client_secret", "certificate"})
+KIND_WORDS = {
+    "servers": "server",
+    "databases": "database",
+    "domains": "domain",
+    "mailboxes": "mailbox",
+    "recipients": "recipient",
+    "groups": "group",
+    "batches": "batch",
+}
+
+
+def source_of(node: Node, name: str) -> Node:
+    return (node.get(name) or node) if isinstance(node, MapNode) else node
+
+
+def _moment(text: str, zone: ZoneInfo) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+
+
+def _organisation(settings: Mapping[str, Plain], root: MapNode) -> Table:
+    name = str(settings.get("migration") or "organisation")
+    fields = {**settings, "name": name}
+    table = Table(
+        ORGANISATION,
+        "migration",
+        dict(zip(fields, range(len(fields)), strict=True)),
+        [tuple(fields.values())],
+        (name,),
+        {name: 0},
+        root.source.file,
+        written=True,
+    )
+    table.lines.append(root.mark.line)
+    return table

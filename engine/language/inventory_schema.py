@@ -1,0 +1,176 @@
+"""JSON Schema of `inventory.yml`. Scalars are accepted as YAML types and as text: see engine.language.source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.language.schema import SECRET, TEXT, TRUE_FALSE, WHOLE, Kind
+
+KINDS = ("organisation", "servers", "databases", "domains", "mailboxes", "recipients", "groups", "batches")
+#: the column that names a row
+KEYS = {
+    "servers": "server",
+    "databases": "database",
+    "domains": "domain",
+    "batches": "batch",
+    "mailboxes": "address",
+    "recipients": "address",
+    "groups": "address",
+}
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def _of(kind: Kind, description: str = "") -> dict[str, Any]:
+    return {"anyOf": kind.forms(), "errorMessage": kind.words, **({"description": description} if description else {})}
+
+
+def _mapping(
+    properties: dict[str, Any], required: tuple[str, ...] = (), description: str = "", more: Any = False
+) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": more,
+        **({"description": description} if description else {}),
+    }
+
+
+_ANY: dict[str, Any] = {}
+_SERVER = {"host": _of(TEXT), "port": _of(WHOLE), "user": _of(TEXT), "password": _of(SECRET), "ca_file": _of(TEXT)}
+_TOKEN = {
+    "url": _of(TEXT, "Base address; default: Microsoft's."),
+    "authority": _of(TEXT, "Who gives the token."),
+    "tenant": _of(TEXT),
+    "client_id": _of(TEXT, "The application's id."),
+    "client_secret": _of(SECRET),
+    "certificate": _of(SECRET, "Key and certificate (PEM), instead of client_secret."),
+    "scope": _of(TEXT),
+    "ca_file": _of(TEXT, "An own certificate authority (PEM)."),
+    "proxy": _of(TEXT, "URL, instead of the environment's."),
+}
+_MAIL = {**_SERVER, "tls": {"enum": ["none", "starttls", "tls"]}, "sender": _of(TEXT, "Address mail is sent from.")}
+
+CONNECTIONS: dict[str, dict[str, Any]] = {
+    "graph": _mapping(_TOKEN),
+    "exchange_online": _mapping(
+        {**_TOKEN, "shell": {"enum": ["none", "pwsh"]}, "organisation": _of(TEXT), "anchor_mailbox": _of(TEXT)}
+    ),
+    "dns": _mapping(
+        {
+            "provider": {"enum": ["rfc2136", "by_hand"]},
+            "servers": {
+                "type": "object",
+                "additionalProperties": {"type": "array", "items": _of(TEXT)},
+                "description": "Authoritative servers by zone: address or address:port.",
+            },
+            "update": _mapping(
+                {"server": _of(TEXT), "key_name": _of(TEXT), "algorithm": _of(TEXT), "secret": _of(SECRET)}
+            ),
+            "resolvers": {"type": "array", "items": _of(TEXT), "description": "Resolvers outside, shown beside."},
+        }
+    ),
+    "directory": _mapping({**_SERVER, "tls": {"enum": ["ldaps", "starttls", "none"]}, "base": _of(TEXT)}),
+    "ews": _mapping(
+        {
+            "provider": {"enum": ["ews", "list", "none"]},
+            "file": _of(TEXT),
+            "url": _of(TEXT),
+            "user": _of(TEXT),
+            "password": _of(SECRET),
+            "version": _of(TEXT),
+            "ca_file": _of(TEXT),
+        }
+    ),
+    "smtp": _mapping(_MAIL),
+    "source_smtp": _mapping(_MAIL),
+}
+
+_RELATION = {
+    "anyOf": [
+        {"type": "string", "pattern": "^through +[a-z]+$"},
+        _mapping(
+            {"to": {"enum": list(KINDS[1:])}, "one": _of(TRUE_FALSE), "many": _of(TRUE_FALSE), "from": _of(TEXT)},
+            ("to",),
+        ),
+    ],
+    "errorMessage": "{to: KIND, one: true}, {to: KIND, many: true, from: COLUMN} or through KIND",
+}
+
+INVENTORY: dict[str, Any] = {
+    "title": "mailmove inventory",
+    **_mapping(
+        {
+            "migration": {
+                "type": "string",
+                "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+                "description": "Name of the migration; it names the journal.",
+                "errorMessage": "a name of letters, digits, dots and dashes, as in contoso-staged",
+            },
+            "type": {"enum": ["staged", "cutover"], "description": "How the mailboxes move."},
+            "exchange": {
+                "anyOf": [{"enum": ["2003", "2007", "2010", "2013"]}, {"enum": [2003, 2007, 2010, 2013]}],
+                "errorMessage": "one of 2003, 2007, 2010, 2013",
+                "description": "Version of the source.",
+            },
+            "tenant": _mapping(
+                {"id": _of(TEXT), "domain": _of(TEXT, "As in contoso.onmicrosoft.com.")},
+                description="The one tenant that may be written to.",
+            ),
+            "vars": {"type": "object", "description": "Variables, the lowest level.", "additionalProperties": _ANY},
+            "budget": {
+                "type": "object",
+                "additionalProperties": _of(WHOLE),
+                "description": "How much may be done at most: guarded_acts.",
+            },
+            "rows": _mapping(
+                {
+                    kind: {
+                        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}, {"type": "null"}],
+                        "errorMessage": "a CSV file beside the inventory, or a list of rows",
+                        "description": f"Rows with the column {KEYS[kind]}: a list, or a CSV file.",
+                    }
+                    for kind in KINDS[1:]
+                }
+            ),
+            "relations": {
+                "type": "object",
+                "additionalProperties": _RELATION,
+                "description": "Relations beyond the usual.",
+            },
+            "windows": {
+                "type": "object",
+                "additionalProperties": _mapping(
+                    {
+                        "days": {
+                            "anyOf": [
+                                {"type": "array", "items": {"enum": list(DAYS), "errorMessage": "a day, as in friday"}}
+                            ],
+                            "errorMessage": "a list of days, as in [friday]",
+                        },
+                        "opens": {
+                            "type": "string",
+                            "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$",
+                            "errorMessage": 'a time in quotes, as in "20:00"',
+                        },
+                        "closes": {
+                            "type": "string",
+                            "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$",
+                            "errorMessage": 'a time in quotes, as in "06:00"',
+                        },
+                        "timezone": _of(TEXT, "As in Europe/Berlin."),
+                        "freezes": {
+                            "type": "array",
+                            "items": _mapping({"from": _of(TEXT), "to": _of(TEXT)}, ("from", "to")),
+                        },
+                    },
+                    ("days", "opens", "closes", "timezone"),
+                    "Local times between which acts may start.",
+                ),
+            },
+            "connections": {**_mapping(CONNECTIONS), "description": "How each remote system is reached."},
+            "clock": _mapping({"url": _of(TEXT)}, ("url",), "Only where another process owns the time (the lab)."),
+        },
+        ("migration", "type"),
+    ),
+}
