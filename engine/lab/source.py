@@ -1,0 +1,263 @@
+"""Serves the source organisation on loopback: DNS, LDAP, EWS and SMTP, each a thin shell around a core of bytes.
+
+Around every request of every protocol: the kill switch's hooks, the fault that is due, and the counters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import dns.flags
+import trustme
+
+from engine.lab import http, ldap
+from engine.lab.counters import Counters
+from engine.lab.dns import View, Zones
+from engine.lab.ews import Ews
+from engine.lab.faults import Faults
+from engine.lab.mail import MailServer
+from engine.lab.organisation import Cloud, Organisation
+
+T = TypeVar("T")
+
+
+class Traffic:
+    """What happens around a request, whatever its protocol."""
+
+    def __init__(self, faults: Faults, counters: Counters) -> None:
+        self._faults = faults
+        self._counters = counters
+
+    async def carry(self, kind: str, handle: Callable[[], T], refuse: Callable[[str, int], T]) -> T | None:
+        """The answer; None: it was handled, but the connection is to be cut without an answer.
+
+        `refuse(verdict, seconds)` words a request that is not looked at: "throttle" or "unavailable".
+        """
+        await self._faults.arrived()
+        verdict = self._faults.verdict(kind)
+        with self._counters.request(kind):
+            answer = refuse(*verdict) if verdict is not None and verdict[0] != "drop" else handle()
+        await self._faults.answering()
+        return None if verdict is not None and verdict[0] == "drop" else answer
+
+
+async def serve(organisation: Organisation, tenant: Cloud, faults: Faults, clock: object, host: str,
+                ca: trustme.CA, folder: Path, counters: Counters) -> dict[str, Any]:
+    """Start all listeners of the source on free ports of `host`.
+
+    Answers the inventory's `connections` entries dns, directory, ews, smtp and source_smtp; secrets are plain text.
+    Exchange 2003 has no Web Services: its `ews` entry names a list of counts, written into `folder`. The listeners
+    live as long as the event loop.
+    """
+    organisation.effect = counters.effect
+    organisation.cloud = tenant
+    traffic = Traffic(faults, counters)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert(host, "localhost").configure_cert(context)
+    ca_file = str(folder / "ca.pem")
+    credentials = {"user": organisation.account, "password": organisation.password}
+    connections: dict[str, Any] = {"dns": await _serve_dns(organisation.dns, traffic, host)}
+    ldap_port = await _serve_ldap(organisation, traffic, host, context, ldaps=True)
+    start_tls_port = await _serve_ldap(organisation, traffic, host, context, ldaps=False)
+    connections["directory"] = {"host": host, "port": ldap_port, "tls": "ldaps", "start_tls_port": start_tls_port,
+                                **credentials, "base": organisation.directory.base, "ca_file": ca_file}
+    if organisation.exchange == "2003":
+        counts = folder / "counts.csv"
+        counts.write_text(counts_list(organisation), encoding="utf-8")
+        connections["ews"] = {"provider": "list", "file": str(counts)}
+    else:
+        port = await _serve_ews(Ews(organisation), traffic, host, context)
+        connections["ews"] = {"url": f"https://{host}:{port}/EWS/Exchange.asmx", **credentials,
+                              "version": organisation.exchange, "ca_file": ca_file}
+    sender = f"migration@{next(iter(organisation.domains))}"
+    for name, submission in (("smtp", True), ("source_smtp", False)):
+        port = await _serve_smtp(organisation, traffic, host, context, submission=submission)
+        connections[name] = {"host": host, "port": port, "tls": "starttls", "sender": sender, "ca_file": ca_file,
+                             **(credentials if submission else {})}
+    return connections
+
+
+def counts_list(organisation: Organisation) -> str:
+    """What a 2003 administrator exports from System Manager: CSV of address, items and the date of export."""
+    day = organisation.clock.now().date().isoformat()
+    rows = [f"{mailbox.address},{mailbox.items},{day}" for mailbox in organisation.mailboxes.values()]
+    return "\n".join(["address,items,exported", *rows, ""])
+
+
+# --------------------------------------------------------------------------------------------------------- DNS
+
+
+async def _serve_dns(zones: Zones, traffic: Traffic, host: str) -> dict[str, Any]:
+    ports: dict[View, str] = {}
+    views: tuple[View, ...] = ("ns1", "ns2", "resolver", "internal")
+    for view in views:
+        ports[view] = f"{host}:{await _listen_dns(zones, traffic, host, view)}"
+    return {
+        "provider": "rfc2136",
+        "servers": {zone: [ports["ns1"], ports["ns2"]] for zone in zones.names()},
+        "update": {"server": ports["ns1"], "key_name": zones.key_name, "algorithm": "hmac-sha256",
+                   "secret": zones.secret},
+        "resolvers": [ports["resolver"]],
+        "internal": [ports["internal"]],
+    }
+
+
+async def _listen_dns(zones: Zones, traffic: Traffic, host: str, view: View) -> int:
+    """UDP and TCP on one port, as DNS wants it. OSError when no common port is found in a few tries."""
+    loop = asyncio.get_running_loop()
+
+    async def answer(wire: bytes, *, udp: bool) -> bytes | None:
+        kind = "dns update" if len(wire) > 2 and wire[2] >> 3 & 0xF == 5 else "dns query"
+        return await traffic.carry(
+            kind, lambda: zones.answer(wire, view, udp=udp), lambda verdict, seconds: _serv_fail(wire))
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                size = int.from_bytes(await reader.readexactly(2), "big")
+                sent = await answer(await reader.readexactly(size), udp=False)
+                if not sent:
+                    writer.transport.abort()
+                    return
+                writer.write(len(sent).to_bytes(2, "big") + sent)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    for attempt in range(20):
+        server = await asyncio.start_server(converse, host, 0)
+        port = int(server.sockets[0].getsockname()[1])
+        try:
+            await loop.create_datagram_endpoint(lambda: _Datagrams(answer), local_addr=(host, port))
+        except OSError:
+            server.close()
+            if attempt == 19:
+                raise
+            continue
+        _keep(server)
+        return port
+    raise AssertionError("unreachable")
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, answer: Callable[..., Any]) -> None:
+        self._answer = answer
+        self._transport: asyncio.DatagramTransport | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        task = asyncio.get_running_loop().create_task(self._reply(data, address))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reply(self, data: bytes, address: Any) -> None:
+        sent = await self._answer(data, udp=True)
+        if sent and self._transport is not None:
+            self._transport.sendto(sent, address)
+
+
+def _serv_fail(wire: bytes) -> bytes:
+    """The request's own head with QR and SERVFAIL, its question kept."""
+    flags = int.from_bytes(wire[2:4], "big") & 0x7900 | dns.flags.QR | 2
+    return wire[:2] + flags.to_bytes(2, "big") + bytes(8) if len(wire) >= 12 else b""
+
+
+# -------------------------------------------------------------------------------------------------------- LDAP
+
+
+async def _serve_ldap(organisation: Organisation, traffic: Traffic, host: str, context: ssl.SSLContext, *,
+                      ldaps: bool) -> int:
+    def refusal(session: ldap.LdapSession, request: bytes, verdict: str) -> bytes:
+        code = ldap.BUSY if verdict == "throttle" else ldap.UNAVAILABLE
+        return session.refuse(request, code, "00000000: LdapErr: the server is busy" if code == ldap.BUSY else
+                              "00000000: LdapErr: the server is not available")
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        session = ldap.LdapSession(organisation.directory, organisation.account_ok, protected=ldaps)
+        try:
+            while not session.closed and (data := await reader.read(65_536)):
+                for request in session.receive(data):
+                    answer = await traffic.carry(
+                        ldap.kind_of(request), lambda request=request: session.handle(request),  # type: ignore[misc]
+                        lambda verdict, seconds, request=request: refusal(session, request, verdict))  # type: ignore[misc]
+                    if answer is None:
+                        writer.transport.abort()
+                        return
+                    writer.write(answer)
+                await writer.drain()
+                if session.wants_tls:
+                    await writer.start_tls(context)
+                    session.wants_tls, session.protected = False, True
+        except (ConnectionError, ssl.SSLError):
+            pass  # the client went away
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(converse, host, 0, ssl=context if ldaps else None)
+    _keep(server)
+    return int(server.sockets[0].getsockname()[1])
+
+
+# ------------------------------------------------------------------------------------------------ EWS and SMTP
+
+
+async def _serve_ews(ews: Ews, traffic: Traffic, host: str, context: ssl.SSLContext) -> int:
+    from aiohttp import web
+
+    def refusal(verdict: str, seconds: int) -> http.Response:
+        if verdict == "throttle":
+            return ews.fault("ErrorServerBusy", "The server cannot service this request right now. Try again later.",
+                             seconds)
+        return http.Response(503, headers={"Retry-After": str(seconds)})
+
+    async def carry(request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        asked = http.Request(request.method, request.path, dict(request.query),
+                             {name.lower(): value for name, value in request.headers.items()}, body)
+        answered = await traffic.carry(_ews_kind(body), lambda: ews.answer(asked), refusal)
+        if answered is None:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+        return web.Response(status=answered.status, body=answered.body, headers=dict(answered.headers))
+
+    application = web.Application(client_max_size=http.BODY_BYTES_MAX)
+    application.router.add_route("*", "/{path:.*}", carry)
+    runner, port = await http.listen(application, host, context)
+    _keep(runner)
+    return port
+
+
+def _ews_kind(body: bytes) -> str:
+    return "ews " + next((name for name in ("GetFolder", "FindFolder") if b":" + name.encode() in body), "other")
+
+
+async def _serve_smtp(organisation: Organisation, traffic: Traffic, host: str, context: ssl.SSLContext, *,
+                      submission: bool) -> int:
+    async def carry(kind: str, handle: Callable[[], str]) -> str | None:
+        return await traffic.carry(kind, handle, lambda verdict, seconds: "451 4.3.2 Try again later")
+
+    mail = MailServer(organisation, carry, context, submission=submission)
+    # Bound by hand: create_server with port 0 and a name could listen twice.
+    listener = socket.create_server((host, 0))
+    server = await asyncio.get_running_loop().create_server(mail.protocol, sock=listener)
+    _keep(server)
+    return int(listener.getsockname()[1])
+
+
+#: Listeners that nobody else refers to: kept until the process, or the loop that serves them, ends.
+_LISTENERS: list[object] = []
+
+
+def _keep(listener: object) -> None:
+    _LISTENERS.append(listener)

@@ -1,0 +1,418 @@
+"""The tenant: its domains, recipients, licences, directory synchronisation and delivered mail. Pure state, no sockets.
+
+What happens by itself (an accepted domain appears, directory synchronisation runs, a grace period ends) is an event
+on the clock. Facts: Microsoft Graph reference; migration-service notes; [inferred] where no page says it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from engine.lab.clock import Clock
+from engine.lab.counters import Counters
+from engine.lab.facts import ServiceError
+from engine.lab.faults import Faults, draw
+from engine.lab.objects import Domain, Message, Recipient, Sku
+
+if TYPE_CHECKING:
+    from engine.lab.organisation import Organisation, SourceMailbox
+
+#: Entra Connect's own interval.
+SYNC_SECONDS = 30 * 60
+#: "May take up to 72 hours" (page Set-EntraDirSyncEnabled); the lab takes two.
+SYNC_OFF_SECONDS = 2 * 3600
+#: An unlicensed mailbox lives this long (Use PowerShell to perform a cutover migration).
+GRACE = timedelta(days=30)
+
+#: Part numbers with their public identifiers; others get one made from their name.
+SKU_IDS = {
+    "EXCHANGESTANDARD": "4b9405b0-7788-4568-add1-99614e613b69",
+    "EXCHANGEENTERPRISE": "19ec0d23-8335-4cbd-94ac-6050e30712fa",
+    "ENTERPRISEPACK": "6fd2c87f-b296-42f0-b197-1e91e994b900",
+    "SPE_E3": "05e9a617-0261-4cee-bb44-138d3ef5d965",
+    "O365_BUSINESS_PREMIUM": "f245ecc8-75af-4f8e-b61f-27d8114de5f3",
+}
+
+#: Source mailbox type → RecipientTypeDetails in the cloud [inferred for resources].
+DETAILS = {"user": "UserMailbox", "shared": "SharedMailbox", "room": "RoomMailbox", "equipment": "EquipmentMailbox"}
+
+
+class Tenant:
+    """Built from the organisation file; the source half calls `accept`, `received` and `is_mx_host`."""
+
+    def __init__(self, description: Mapping[str, Any], organisation: Organisation, clock: Clock, seed: int,
+                 counters: Counters, faults: Faults) -> None:
+        self.id = str(description["tenant"]["id"])
+        self.initial_domain = str(description["tenant"]["domain"]).lower()
+        self.organisation = organisation
+        self.clock = clock
+        self.seed = seed
+        self.counters = counters
+        self.faults = faults
+        self.domains: dict[str, Domain] = {}
+        self.recipients: dict[str, Recipient] = {}
+        self.skus = _skus(description)
+        self.seats_used: Counter[str] = Counter()
+        self.messages: list[Message] = []
+        self.sync_enabled: bool | None = bool(
+            description.get("directory_sync", description.get("type") == "staged")) or None
+        self.sync_changing = False
+        self.last_sync: datetime | None = None
+        self._by_proxy: dict[str, Recipient] = {}
+        self._by_id: dict[str, Recipient] = {}
+        self._hidden: dict[str, datetime] = {}
+        self._by_message: dict[str, list[Message]] = {}
+        self._by_recipient: dict[str, list[Message]] = {}
+        self._synced_of: tuple[int, ...] = ()
+        self.domains[self.initial_domain] = Domain(self.initial_domain, "", self._mx_host(self.initial_domain),
+                                                   verified=True, accepted=True, initial=True)
+        self._enter(self._recipient(f"admin@{self.initial_domain}", "Administrator", "User", "User", (), ""))
+        if self.sync_enabled:
+            self.clock.after(SYNC_SECONDS * draw(seed, "first sync"), self._synchronise)
+
+    # ------------------------------------------------------------------------------------------------ domains
+
+    def add_domain(self, name: str) -> Domain:
+        """POST /domains. A domain below a verified one needs no proof of its own."""
+        name = name.lower().rstrip(".")
+        if name in self.domains:
+            raise ServiceError("", f"Domain '{name}' already exists in this tenant.", 409, "ObjectConflict")
+        labels = name.split(".")
+        if len(labels) < 2 or name.endswith(".onmicrosoft.com") or not all(
+                part and part.replace("-", "").isalnum() and part.isascii() for part in labels):
+            raise ServiceError("", f"'{name}' is not a valid domain name.", 400, "Request_BadRequest")
+        parent = next((d for d in self.domains.values() if d.verified and not d.initial
+                       and name.endswith("." + d.name)), None)
+        code = 10_000_000 + int(draw(self.seed, "verification", name) * 89_999_999)
+        domain = self.domains[name] = Domain(name, f"MS=ms{code}", self._mx_host(name), root=parent is None)
+        self.counters.effect(f"domain/{name} add")
+        self._made(f"domain/{name}")
+        if parent is not None:
+            self._verified(domain)
+        return domain
+
+    def verify_domain(self, domain: Domain) -> Domain:
+        """POST /domains/{id}/verify: succeeds once the TXT is at all authoritative servers."""
+        if domain.verified:
+            return domain
+        texts = [_joined(each) for each in self.organisation.dns.lookup_public(domain.name, "TXT")]
+        if domain.verification not in texts:
+            raise ServiceError("", f"Domain verification failed with the following error: 'The TXT record "
+                                   f"{domain.verification} was not found at {domain.name}.'", 400, "Request_BadRequest")
+        self._verified(domain)
+        return domain
+
+    def delete_domain(self, domain: Domain) -> None:
+        if domain.initial or any(p.endswith("@" + domain.name) for p in self._by_proxy):
+            raise ServiceError("", f"Domain '{domain.name}' is still referenced.", 400, "Request_BadRequest")
+        del self.domains[domain.name]
+        self.counters.effect(f"domain/{domain.name} delete")
+
+    def is_mx_host(self, host: str) -> bool:
+        """Whether a mail exchanger is this tenant's: mail sent to it is offered to `accept`."""
+        host = host.lower().rstrip(".")
+        return any(domain.mx_host == host for domain in self.domains.values() if domain.verified)
+
+    def is_accepted(self, address: str) -> bool:
+        domain = self.domains.get(address.rpartition("@")[2].lower())
+        return domain is not None and domain.accepted
+
+    def _verified(self, domain: Domain) -> None:
+        domain.verified = True
+        self.counters.effect(f"domain/{domain.name} verify")
+        self.clock.after(60 * (3 + 22 * draw(self.seed, "accepted", domain.name)), lambda: self._accept_domain(domain))
+
+    def _accept_domain(self, domain: Domain) -> None:
+        domain.accepted = True
+
+    def _mx_host(self, name: str) -> str:
+        """What only the service decides: never the pattern that old instructions compute (MC1048624)."""
+        label = name.replace(".", "-")
+        letter = "abcdefghijklmnopqrstuvwxyz"[int(draw(self.seed, "mx letter", name) * 26)]
+        if draw(self.seed, "mx", name) < 0.6:
+            return f"{label}.{letter}-v1.mx.microsoft"
+        return f"{label}0{letter}.mail.protection.outlook.com"
+
+    # --------------------------------------------------------------------------------------------- recipients
+
+    def find(self, identity: str) -> Recipient | None:
+        """By address, proxy address, user name, alias-free display name or object id; only what is visible."""
+        key = identity.lower().removeprefix("smtp:")
+        found = self._by_proxy.get(key) or self._by_id.get(key) or self.recipients.get(key)
+        return found if found is not None and self.visible(f"recipient/{found.address}") else None
+
+    def listed(self) -> Sequence[Recipient]:
+        """Every visible recipient, oldest first."""
+        everyone = list(self.recipients.values())
+        if not self._hidden:
+            return everyone
+        return [each for each in everyone if self.visible(f"recipient/{each.address}")]
+
+    def visible(self, name: str) -> bool:
+        return name not in self._hidden
+
+    def made(self, name: str) -> None:
+        """Something was created (endpoint/…, batch/…, recipient/…): with faults, reads find it only later."""
+        self._made(name)
+
+    def _made(self, name: str) -> None:
+        minutes = self.faults.hidden_minutes(name)
+        if minutes:
+            self._hidden[name] = until = self.clock.now() + timedelta(minutes=minutes)
+            self.clock.at(until, lambda: self._hidden.pop(name, None))
+
+    def identifier(self, *parts: object) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(map(str, (self.seed, self.id, *parts)))))
+
+    def holder(self, addresses: Sequence[str]) -> Recipient | None:
+        """The recipient that has one of these addresses already."""
+        return next((self._by_proxy[each.lower()] for each in addresses if each.lower() in self._by_proxy), None)
+
+    def add_mail_user(self, source: SourceMailbox) -> Recipient:
+        """What directory synchronisation makes of a source mailbox: no usage location, mail stays on premises."""
+        aliases = [each for each in source.aliases if self._is_verified(each)]
+        made = self._recipient(source.address, source.name, "MailUser", "MailUser", aliases, source.legacy_dn)
+        made.external, made.synced = f"SMTP:{source.address}", True
+        self._enter(made)
+        self.counters.effect(f"mail_user/{made.address} create")
+        return made
+
+    def add_mailbox(self, source: SourceMailbox) -> Recipient:
+        """What a cutover batch makes of a source mailbox. The caller has looked for a `holder` of its addresses."""
+        made = self._recipient(source.address, source.name, "UserMailbox", DETAILS[source.type], source.aliases,
+                               source.legacy_dn)
+        self._enter(made)
+        self._mailbox_begins(made)
+        return made
+
+    def convert_to_mailbox(self, user: Recipient, kind: str) -> None:
+        """What a staged batch does to a mail user."""
+        user.kind, user.details, user.external = "UserMailbox", DETAILS[kind], None
+        self._mailbox_begins(user)
+
+    def add_contact(self, address: str, name: str, external: str) -> Recipient:
+        made = self._recipient(address, name, "MailContact", "MailContact", (), "")
+        made.external = f"SMTP:{external}"
+        self._enter(made)
+        self.counters.effect(f"contact/{address} create")
+        return made
+
+    def add_group(self, address: str, name: str, members: Sequence[str], *, security: bool, alias: str = "",
+                  synced: bool = False) -> Recipient:
+        """New-DistributionGroup, directory synchronisation, or a cutover batch."""
+        kind = "MailUniversalSecurityGroup" if security else "MailUniversalDistributionGroup"
+        made = self._recipient(address, name, kind, kind, (), "", alias)
+        made.members, made.synced = list(members), synced
+        self._enter(made)
+        self.counters.effect(f"group/{address} create")
+        return made
+
+    def _mailbox_begins(self, mailbox: Recipient) -> None:
+        self.counters.effect(f"mailbox/{mailbox.address} create")
+        self.clock.at(self.clock.now() + GRACE, lambda: self._grace_ends(mailbox))
+
+    def _grace_ends(self, mailbox: Recipient) -> None:
+        if mailbox.details == "UserMailbox" and not mailbox.licences:
+            mailbox.disabled = True
+            self.counters.effect(f"mailbox/{mailbox.address} disable")
+
+    def _recipient(self, address: str, name: str, kind: str, details: str, aliases: Sequence[str], source_dn: str,
+                   alias: str = "") -> Recipient:
+        address = address.lower()
+        alias = alias or address.partition("@")[0]
+        routing, number = f"{alias}@{self.initial_domain}", 1
+        while routing in self._by_proxy:
+            number += 1
+            routing = f"{alias}{number}@{self.initial_domain}"
+        proxies = [f"SMTP:{address}", *(f"smtp:{each.lower()}" for each in aliases)]
+        if routing != address:
+            proxies.append(f"smtp:{routing}")
+        if source_dn:
+            proxies.append(f"x500:{source_dn}")
+        guid = self.identifier("mailbox", address)
+        return Recipient(address, name, alias, kind, details, self.identifier("object", address), guid,
+                         "/o=ExchangeLabs/ou=Exchange Administrative Group (FYDIBOHF23SPDLT)/cn=Recipients/"
+                         f"cn={guid.replace('-', '')}-{alias}", proxies, self.clock.now())
+
+    def _enter(self, made: Recipient) -> None:
+        self.recipients[made.address] = self._by_id[made.id] = made
+        for proxy in made.proxies:
+            if proxy[:5].lower() == "smtp:":
+                self._by_proxy[proxy[5:].lower()] = made
+        self._made(f"recipient/{made.address}")
+
+    # ----------------------------------------------------------------------------------------------- licences
+
+    def set_usage_location(self, user: Recipient, location: str | None) -> None:
+        if user.usage_location != location:
+            user.usage_location = location
+            self.counters.effect(f"user/{user.address} usage_location")
+
+    def assign(self, user: Recipient, add: Mapping[str, list[str]], remove: Sequence[str]) -> None:
+        """POST /users/{id}/assignLicense. All or nothing; ServiceError with Graph's words."""
+        for sku_id in (*add, *remove):
+            if sku_id not in self.skus:
+                raise ServiceError("", f"License {sku_id} does not correspond to a valid company License.", 400,
+                                   "Request_BadRequest")
+        new = [each for each in add if each not in user.licences]
+        if add and not user.usage_location:
+            raise ServiceError("", "License assignment cannot be done for user with invalid usage location.", 400,
+                               "Request_BadRequest")
+        for sku_id in new:
+            if self.seats_used[sku_id] >= self.skus[sku_id].seats:
+                raise ServiceError("", f"Subscription with SKU {sku_id} does not have any available licenses.", 400,
+                                   "Request_BadRequest")
+        for sku_id in remove:
+            if user.licences.pop(sku_id, None) is None:
+                raise ServiceError("", f"User does not have a corresponding license for {sku_id}.", 400,
+                                   "Request_BadRequest")
+            self.seats_used[sku_id] -= 1
+            self.counters.effect(f"licence/{user.address}/{self.skus[sku_id].part_number} remove")
+        for sku_id, plans in add.items():
+            if user.licences.get(sku_id) != plans:
+                user.licences[sku_id] = plans
+                self.counters.effect(f"licence/{user.address}/{self.skus[sku_id].part_number} assign")
+        self.seats_used.update(new)
+        if user.disabled and user.licences:
+            user.disabled = False
+            self.counters.effect(f"mailbox/{user.address} enable")
+
+    # --------------------------------------------------------------------------------------------------- mail
+
+    def accept(self, recipient: str, message_id: str, sender: str, subject: str, at: datetime) -> bool:
+        """Mail routed to this tenant. False: nobody here has that address, or not as a mailbox (550 5.1.10)."""
+        found = self._by_proxy.get(recipient.lower())
+        if found is None or not (found.is_mailbox or found.is_group):
+            return False
+        trace = self.identifier("trace", len(self.messages))
+        if found.is_group:
+            self.received(Message(message_id, sender, found.address, subject, at, trace, "Expanded"))
+            for member in found.members:
+                self._route(member, message_id, sender, subject, at)
+            return True
+        found.items += 1
+        self.received(Message(message_id, sender, found.address, subject, at, trace))
+        return True
+
+    def send(self, sender: str, recipient: str, message_id: str, subject: str) -> None:
+        """Mail that begins in the cloud."""
+        if self._route(recipient, message_id, sender, subject, self.clock.now()):
+            self.counters.effect(f"mail/{message_id} deliver")
+
+    def _route(self, recipient: str, message_id: str, sender: str, subject: str, at: datetime) -> bool:
+        """Kept here when the recipient has a mailbox here, else handed to the source (which counts it itself)."""
+        if self.accept(recipient, message_id, sender, subject, at):
+            return True
+        self.organisation.deliver(recipient, message_id, sender, subject, at)
+        return False
+
+    def received(self, message: Message) -> None:
+        """Into the message trace, which is all that is ever seen of it."""
+        self.messages.append(message)
+        self._by_message.setdefault(message.message_id.strip("<>"), []).append(message)
+        self._by_recipient.setdefault(message.recipient, []).append(message)
+
+    def trace(self, message_ids: Sequence[str], recipients: Sequence[str]) -> Sequence[Message]:
+        """Messages by id or recipient (as delivered, or any proxy of it); all when neither is given."""
+        if message_ids:
+            return [m for each in message_ids for m in self._by_message.get(each.strip("<>"), ())]
+        if recipients:
+            owners = [self._by_proxy.get(each.lower()) for each in recipients]
+            return [m for each in owners if each for m in self._by_recipient.get(each.address, ())]
+        return self.messages
+
+    # ------------------------------------------------------------------------------- directory synchronisation
+
+    def set_sync(self, enabled: bool) -> None:
+        """Set-EntraDirSyncEnabled, by a person. Cannot be cancelled, nor turned on again before it has ended."""
+        if self.sync_changing:
+            raise ServiceError("", "Directory synchronization is being changed; wait until that has ended.", 400,
+                               "Request_BadRequest")
+        if enabled == bool(self.sync_enabled):
+            return
+        self.counters.effect(f"directory_sync {'enable' if enabled else 'disable'}")
+        self.sync_changing = True
+        self.clock.after(SYNC_OFF_SECONDS, lambda: self._sync_changed(enabled))
+
+    def _sync_changed(self, enabled: bool) -> None:
+        self.sync_changing = False
+        self.sync_enabled = enabled
+        if enabled:
+            self._synchronise()
+
+    def _synchronise(self) -> None:
+        if not self.sync_enabled:
+            return
+        self.last_sync = self.clock.now()
+        self.clock.after(SYNC_SECONDS, self._synchronise)
+        source = self.organisation
+        seen = (len(source.mailboxes), len(source.groups), len(source.contacts),
+                sum(each.verified for each in self.domains.values()))
+        if seen == self._synced_of:
+            return
+        self._synced_of = seen
+        for mailbox in source.mailboxes.values():
+            if (mailbox.is_mailbox and mailbox.address not in self._by_proxy
+                    and self._is_verified(mailbox.address)):
+                self.add_mail_user(mailbox)
+        for contact in source.contacts.values():
+            if contact.address not in self._by_proxy:
+                self.add_contact(contact.address, contact.name, contact.target_address)
+        for group in source.groups.values():
+            if group.address not in self._by_proxy and self._is_verified(group.address):
+                self.add_group(group.address, group.name, group.members, security=group.security, synced=True)
+
+    def _is_verified(self, address: str) -> bool:
+        domain = self.domains.get(address.rpartition("@")[2].lower())
+        return domain is not None and domain.verified
+
+    # -------------------------------------------------------------------------------------------------- state
+
+    def state(self) -> dict[str, Any]:
+        """Canonical: no times, GUIDs or request ids."""
+        return {
+            "directory_sync": bool(self.sync_enabled),
+            "domains": {d.name: {"verified": d.verified, "accepted": d.accepted, "mx_host": d.mx_host}
+                        for d in sorted(self.domains.values(), key=lambda each: each.name)},
+            "recipients": {r.address: {
+                "type": r.details, "name": r.name, "disabled": r.disabled,
+                "proxies": sorted(p for p in r.proxies if not p.startswith("x500:")),
+                "usage_location": r.usage_location, "members": sorted(r.members), "items": r.items,
+                "licences": sorted(self.skus[each].part_number for each in r.licences),
+            } for r in sorted(self.recipients.values(), key=lambda each: each.address)},
+        }
+
+    def mail(self) -> dict[str, list[dict[str, str]]]:
+        """Messages delivered in the cloud by mailbox, headers only."""
+        found: dict[str, list[dict[str, str]]] = {}
+        for each in self.messages:
+            if each.status == "Delivered":
+                found.setdefault(each.recipient, []).append({
+                    "message_id": each.message_id, "sender": each.sender, "subject": each.subject,
+                    "at": each.at.isoformat(), "where": "cloud"})
+        return found
+
+
+def _joined(value: str) -> str:
+    """The character-strings of a TXT record in zone-file form, as one text (RFC 1035, section 5.1)."""
+    parts = re.findall(r'"((?:[^"\\]|\\.)*)"', value)
+    return "".join(parts) if parts else value
+
+
+def _skus(description: Mapping[str, Any]) -> dict[str, Sku]:
+    """A subscription for each sku that a row names, with seats for every mailbox and ten more."""
+    rows = description.get("rows", {}).get("mailboxes", ())
+    names = {str(row["sku"]) for row in rows if row.get("sku")} or {"ENTERPRISEPACK"}
+    found = {}
+    for name in sorted(names):
+        sku_id = SKU_IDS.get(name.upper()) or str(uuid.uuid5(uuid.NAMESPACE_URL, f"sku/{name}"))
+        with contextlib.suppress(ValueError):
+            sku_id = str(uuid.UUID(name))
+        found[sku_id] = Sku(sku_id, name, len(rows) + 10)
+    return found
