@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from engine.contract import ExitCode, Problem, Refusal
-from engine.run import statefile
+from engine.run import statefile, tables
 from engine.run.encoding import decode, encode, from_microseconds, microseconds
 from engine.run.lease import LEASE, LEASE_MICROSECONDS, locked, replaceable
 from engine.run.records import NOTHING, Label, Record, Row, tokens_digest
@@ -29,24 +29,10 @@ from engine.world import Clock
 
 __all__ = ["LEASE", "Journal", "Label", "Record", "Row", "decode", "encode"]
 
-#: What this program writes. A journal with a higher number belongs to a newer mailmove and is refused.
-FORMAT = 1
 #: Rows fetched in one read transaction: short enough that a writer never waits long for a reader.
 PAGE = 5_000
 #: How long SQLite waits for another process's transaction.
 BUSY_SECONDS = 10.0
-
-SCHEMA = """
-CREATE TABLE format (version INTEGER NOT NULL);
-CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, digest BLOB NOT NULL,
-    at INTEGER NOT NULL, fence INTEGER NOT NULL, beat INTEGER NOT NULL, holder TEXT NOT NULL);
-CREATE TABLE labels (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
-CREATE TABLE events (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, fence INTEGER, label INTEGER NOT NULL,
-    row TEXT NOT NULL, key TEXT NOT NULL, identity BLOB NOT NULL, body TEXT NOT NULL, digest BLOB NOT NULL);
-CREATE TABLE consents (seq INTEGER NOT NULL, token BLOB NOT NULL, PRIMARY KEY (seq, token)) WITHOUT ROWID;
-CREATE TABLE last_seen (identity BLOB PRIMARY KEY, text TEXT NOT NULL, wake INTEGER, at INTEGER NOT NULL)
-    WITHOUT ROWID;
-"""
 
 SELECT = """
 SELECT e.seq, e.at, e.fence, e.label, e.row, e.key, e.identity, e.body, e.digest, p.digest
@@ -88,10 +74,10 @@ class Journal:
             there = statefile.check(path)
             if not there and not create:
                 database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-                _initialise(database)
+                tables.initialise(database)
                 return cls(None, database, clock, write=False)
             if not there:
-                statefile.make(path, _build)
+                statefile.make(path, tables.build)
             if write:
                 statefile.tighten(path)
             # A reader opens for writing too, and then forbids it to itself: only so can it roll back what a
@@ -119,9 +105,9 @@ class Journal:
         found = self._db.execute("SELECT version FROM format").fetchone()
         if found is None or not isinstance(found[0], int):
             self._damaged("it has no format")
-        if found[0] > FORMAT:
+        if found[0] > tables.FORMAT:
             raise _refusal(self.path, "the journal was written by a newer mailmove",
-                           f"format {found[0]}; this program knows {FORMAT}", "Use the newer program.")
+                           f"format {found[0]}; this program knows {tables.FORMAT}", "Use the newer program.")
         seq = self._check_head()
         self._version = self._db.execute("PRAGMA data_version").fetchone()[0]
         self._seen = seq
@@ -248,7 +234,7 @@ class Journal:
             else:
                 seq, digest, last = self._db.execute("SELECT seq, digest, at FROM head").fetchone()
                 fence = None
-            found, at = seq, max(clock, last)
+            found, at = seq, max(clock, last) if records else last  # the head tells the last record's time
             rows = []
             for record, body in zip(records, bodies, strict=True):
                 seq += 1
@@ -463,21 +449,6 @@ class Journal:
 
     def _damaged(self, found: str) -> NoReturn:
         raise _refusal(self.path, "the journal is damaged", found)
-
-
-def _initialise(database: sqlite3.Connection) -> None:
-    database.executescript(SCHEMA)
-    database.execute("INSERT INTO format VALUES (?)", (FORMAT,))
-    database.execute("INSERT INTO head VALUES (1, 0, ?, 0, 0, 0, '')", (NOTHING,))
-
-
-def _build(path: Path) -> None:
-    database = sqlite3.connect(path, isolation_level=None)
-    try:
-        database.execute("PRAGMA synchronous=EXTRA")
-        _initialise(database)
-    finally:
-        database.close()
 
 
 def _problem(path: Path | None, summary: str, found: str, remedy: str = "") -> Problem:
