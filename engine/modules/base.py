@@ -36,7 +36,7 @@ Undo: TypeAlias = Literal["restore", "compensate", "none"]
 Reads: TypeAlias = Literal["listing", "each", "journal"]
 
 #: What read_many says of one key.
-Reading: TypeAlias = "State | None | Unknown"
+Reading: TypeAlias = "State | Unknown | None"
 #: What apply_many says of one act: None (accepted), a state to be recorded, a handover, or the fault.
 Acted: TypeAlias = "State | Handover | Fault | None"
 

@@ -1,0 +1,405 @@
+"""Microsoft Graph v1.0: domains, users, licences, the organisation. Sources: Microsoft Graph REST API reference.
+
+settings: `url` (with or without /v1.0), `authority`, `client_id`, `client_secret` or `certificate`, `ca_file`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from urllib.parse import quote, urlsplit
+
+from engine.connections.http import BUDGET, THROTTLED, TRIES, Answer, Http, odata_error, retry_after
+from engine.connections.migration_objects import moment
+from engine.connections.tokens import Tokens
+from engine.contract import Denied, Fault, InDoubt, Rejected, Unreachable
+
+if TYPE_CHECKING:
+    from engine.connections import Site
+
+T = TypeVar("T")
+
+BATCH_SIZE_MAX = 20  # "Combine multiple HTTP requests using JSON batching"
+PAGE_SIZE = 999
+RIGHTS = "Domain.ReadWrite.All, Organization.Read.All, User.ReadWrite.All, LicenseAssignment.ReadWrite.All"
+USER_FIELDS = "id,userPrincipalName,mail,proxyAddresses,usageLocation,assignedLicenses,onPremisesSyncEnabled"
+#: Service plans that give a mailbox, by the beginning of their names, and two that look like it and do not
+#: ("Product names and service plan identifiers for licensing").
+MAILBOX_PLAN = "EXCHANGE_"
+NOT_A_MAILBOX_PLAN = ("EXCHANGE_S_FOUNDATION", "EXCHANGE_S_ARCHIVE", "EXCHANGE_ANALYTICS")
+
+#: What a licence refusal's code means ("Resolve license assignment problems").
+LICENCE_REMEDIES = {
+    "CountViolation": "buy more seats, or take some back",
+    "MutuallyExclusiveViolation": "take the licence that excludes it away first",
+    "DependencyViolation": "assign the licence it depends on first",
+    "ProhibitedInUsageLocationViolation": "the product is not sold at that usage location",
+    "UniquenessViolation": "another user has the same proxy address",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A domain of the tenant; `name` in A-label form."""
+
+    name: str
+    verified: bool
+    authentication: str
+    services: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user of the tenant. `licences` are SKU ids; `proxies` lower-case addresses without their prefix."""
+
+    id: str
+    address: str
+    upn: str
+    licences: frozenset[str]
+    usage_location: str | None
+    proxies: tuple[str, ...]
+    synced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sku:
+    """A product the tenant has bought. `mailbox`: it brings an Exchange Online mailbox."""
+
+    id: str
+    part_number: str
+    enabled: int
+    consumed: int
+    mailbox: bool
+
+    @property
+    def free(self) -> int:
+        return max(0, self.enabled - self.consumed)
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """The tenant. `sync_enabled` None: directory synchronisation was never on."""
+
+    id: str
+    name: str
+    sync_enabled: bool | None
+    last_sync: datetime | None
+
+
+#: One request of a batch: method, path relative to /v1.0, body.
+Request: TypeAlias = "tuple[str, str, Any]"
+
+
+class Graph:
+    """The client. Thread-safe. Every method raises Fault; writes raise InDoubt when their answer got lost."""
+
+    def __init__(self, name: str, settings: Mapping[str, Any], site: Site) -> None:
+        self._site = site
+        self._name = name
+        url = str(settings.get("url") or "https://graph.microsoft.com").rstrip("/")
+        parts = urlsplit(url)
+        self._base = url if parts.path.strip("/") else f"{url}/v1.0"
+        self._http = Http(name, settings, site, rights=RIGHTS)
+        scope = str(settings.get("scope") or f"{parts.scheme}://{parts.netloc}/.default")
+        self._http.tokens = Tokens(name, settings, site, scope)
+        self._right_tenant = False
+
+    def close(self) -> None:
+        self._http.close()
+
+    # ------------------------------------------------------------------------------------------- reads
+
+    def domains(self) -> Mapping[str, Domain]:
+        """All domains of the tenant, by lower-case name."""
+        return self._site.listing(self._name, "domains", lambda: {
+            found.name: found for found in map(_domain, self._pages("/domains"))})
+
+    def verification_records(self, domain: str) -> Mapping[str, str]:
+        """`txt`, `label`, `ttl` of the TXT record that proves ownership (B-14); {} where Graph asks for none."""
+        return _or_raise(self.verification_records_of((domain,))[domain])
+
+    def verification_records_of(self, domains: Sequence[str]) -> Mapping[str, Mapping[str, str] | Fault]:
+        """The same for many domains, 20 a call; each has its answer or its fault."""
+        return self._records(domains, "verificationDnsRecords", _verification)
+
+    def service_records(self, domain: str) -> Mapping[str, Any]:
+        """What the tenant demands of a verified domain's DNS, for mail only (`supportedService` Email).
+
+        `mx_host`, `autodiscover_host` (lower case, trailing dot), `mx_preference`, `spf`; None where Graph names
+        none. The MX host is never computed: message centre MC1048624.
+        """
+        return _or_raise(self.service_records_of((domain,))[domain])
+
+    def service_records_of(self, domains: Sequence[str]) -> Mapping[str, Mapping[str, Any] | Fault]:
+        """The same for many verified domains, 20 a call."""
+        return self._records(domains, "serviceConfigurationRecords", _service)
+
+    def organization(self) -> Organization:
+        """The tenant itself, read anew at most every few minutes."""
+        def load() -> Organization:
+            found = next(iter(self._pages("/organization")), None)
+            if found is None:
+                raise Rejected(self._name, "the tenant shows no organization")
+            return Organization(str(found.get("id") or "").lower(), str(found.get("displayName") or ""),
+                                found.get("onPremisesSyncEnabled"), moment(found.get("onPremisesLastSyncDateTime")))
+        return self._site.listing(self._name, "organization", load)
+
+    def users(self) -> Mapping[str, User]:
+        """All users, under their sign-in name and under every address; a primary address wins over another's."""
+        def load() -> Mapping[str, User]:
+            path = f"/users?$select={USER_FIELDS}&$top={PAGE_SIZE}"
+            everyone = [_user(found) for found in self._pages(path)]
+            found: dict[str, User] = {}
+            for user in everyone:
+                for address in (user.upn, *user.proxies):
+                    found.setdefault(address, user)
+            found.update((user.address, user) for user in everyone)
+            return found
+        return self._site.listing(self._name, "users", load)
+
+    def skus(self) -> Mapping[str, Sku]:
+        """The tenant's usable products by part number ("SPE_E3")."""
+        return self._site.listing(self._name, "skus", lambda: {
+            found.part_number: found for found in map(_sku, filter(_usable, self._pages("/subscribedSkus")))})
+
+    def licensed_addresses(self) -> frozenset[str]:
+        """Every address of every user who holds a licence with a mailbox in it (B-47)."""
+        def load() -> frozenset[str]:
+            mailboxes = {sku.id for sku in self.skus().values() if sku.mailbox}
+            return frozenset(address for address, user in self.users().items() if user.licences & mailboxes)
+        return self._site.listing(self._name, "licensed", load)
+
+    # ------------------------------------------------------------------------------------------ writes
+
+    def add_domain(self, domain: str) -> None:
+        """Make the domain known to the tenant (B-13)."""
+        self._write("POST", "/domains", {"id": domain})
+
+    def verify_domain(self, domain: str) -> None:
+        """Ask the tenant to look for the proof (B-16). Unreachable while it does not see it: DNS takes its time."""
+        try:
+            self._write("POST", f"/domains/{quote(domain)}/verify", None)
+        except Rejected as fault:
+            if not fault.code.startswith("400"):
+                raise
+            raise Unreachable(self._name, f"not verified yet: {fault.text}", code=fault.code,
+                              request_id=fault.request_id, retry_after=900.0,  # B-15: about 15 minutes
+                              remedy="check the TXT record in public DNS") from None
+
+    def assign_licences(self, many: Sequence[tuple[str, str]]) -> Sequence[Fault | None]:
+        """Assign (user id, SKU id) pairs; one answer per pair, in order. A licence already there is no fault."""
+        answers = self._write_many([
+            ("POST", f"/users/{quote(user)}/assignLicense",
+             {"addLicenses": [{"skuId": sku, "disabledPlans": []}], "removeLicenses": []}) for user, sku in many])
+        return [_licence_fault(each) if isinstance(each, Fault) else None for each in answers]
+
+    def set_usage_location(self, many: Sequence[tuple[str, str]]) -> Sequence[Fault | None]:
+        """Set (user id, ISO 3166 country) pairs; one answer per pair, in order."""
+        answers = self._write_many([("PATCH", f"/users/{quote(user)}", {"usageLocation": location})
+                                    for user, location in many])
+        return [each if isinstance(each, Fault) else None for each in answers]
+
+    def send_mail(self, sender: str, to: str, subject: str, text: str) -> None:
+        """Send a plain text from a licensed mailbox (Mail.Send). Leaves no mark: InDoubt cannot be looked up."""
+        self._write("POST", f"/users/{quote(sender)}/sendMail", {"message": {
+            "subject": subject, "body": {"contentType": "Text", "content": text},
+            "toRecipients": [{"emailAddress": {"address": to}}]}, "saveToSentItems": False})
+
+    # ------------------------------------------------------------------------------------------ inside
+
+    def _write(self, method: str, path: str, body: Any) -> Answer:
+        self._pin_tenant()
+        return self._http.call(method, self._base + path, write=True, body=body)
+
+    def _write_many(self, requests: Sequence[Request]) -> list[Any | Fault]:
+        if not requests:
+            return []
+        self._pin_tenant()
+        return self._batch(requests, write=True)
+
+    def _pin_tenant(self) -> None:
+        """C8: before the first write of a session, the token's tenant must be the inventory's."""
+        wanted = str(self._site.settings["tenant"]["id"]).lower()
+        if self._right_tenant:
+            return
+        found = self.organization().id
+        if found != wanted:
+            raise Rejected(self._name, f"the account belongs to tenant {found}, the inventory names {wanted}",
+                           remedy="correct tenant.id, or the connection's client_id and authority")
+        self._right_tenant = True
+
+    def _pages(self, path: str) -> Iterator[Mapping[str, Any]]:
+        url, seen = self._base + path, set[str]()
+        while True:
+            answer = self._http.call("GET", url, write=False).data
+            yield from self._values(answer)
+            link = answer.get("@odata.nextLink")
+            if link is None:
+                return
+            url = self._http.follow(self._base, link)
+            if url in seen:
+                raise Rejected(self._name, "the service's pages go round in a circle")
+            seen.add(url)
+
+    def _values(self, answer: Any) -> Sequence[Mapping[str, Any]]:
+        values = answer.get("value") if isinstance(answer, dict) else None
+        if not isinstance(values, list) or not all(isinstance(each, dict) for each in values):
+            raise Rejected(self._name, "the answer is not a list of objects")
+        return values
+
+    def _records(self, domains: Sequence[str], which: str, shape: Any) -> Mapping[str, Any]:
+        """Through the shared listing, so that a second task asks only for what the first did not."""
+        known: dict[str, Any] = self._site.listing(self._name, which, dict)
+        missing = [each for each in domains if each not in known]
+        answers = self._batch([("GET", f"/domains/{quote(each)}/{which}", None) for each in missing], write=False)
+        fresh: dict[str, Any] = {}
+        for domain, answer in zip(missing, answers, strict=True):
+            try:
+                fresh[domain] = answer if isinstance(answer, Fault) else shape(self._values(answer))
+            except Fault as fault:
+                fresh[domain] = fault
+        known.update((domain, found) for domain, found in fresh.items() if not isinstance(found, Fault))
+        return {domain: fresh[domain] if domain in fresh else known[domain] for domain in domains}
+
+    def _batch(self, requests: Sequence[Request], *, write: bool) -> list[Any | Fault]:
+        """Bodies or faults, in order, 20 requests a call. Each part is judged on its own; throttled parts alone
+        are sent again, after the longest Retry-After of their batch."""
+        found: list[Any | Fault] = []
+        for start in range(0, len(requests), BATCH_SIZE_MAX):
+            found += self._batch_of(requests[start:start + BATCH_SIZE_MAX], write)
+        return found
+
+    def _batch_of(self, requests: Sequence[Request], write: bool) -> list[Any | Fault]:
+        clock = self._site.world.clock
+        started = clock.now()
+        found: list[Any | Fault] = [None] * len(requests)
+        left = list(range(len(requests)))
+        for tried in range(1, TRIES + 1):
+            self._http.pause(started)
+            try:
+                parts = self._ask(requests, left, write)
+            except Fault as fault:
+                for place in left:
+                    found[place] = fault
+                return found
+            again, longest = [], 0.0
+            for place in left:
+                part = parts.get(str(place))
+                if part is not None and part.status in THROTTLED:
+                    pause = retry_after(part.headers, clock.now())
+                    longest = max(longest, 2.0 ** tried if pause is None else pause)
+                    again.append(place)
+                else:
+                    found[place] = self._judge(part, write)
+            if not again:
+                return found
+            left = again
+            self._http.hold_back(longest)
+            if tried == TRIES or clock.now() + timedelta(seconds=longest) > started + BUDGET:
+                for place in left:
+                    found[place] = Unreachable(self._name, "throttled", code="429", retry_after=longest)
+                return found
+        return found
+
+    def _ask(self, requests: Sequence[Request], places: Sequence[int], write: bool) -> Mapping[str, Answer]:
+        sent = []
+        for place in places:
+            method, path, body = requests[place]
+            part: dict[str, Any] = {"id": str(place), "method": method, "url": path}
+            if body is not None:
+                part |= {"headers": {"Content-Type": "application/json"}, "body": body}
+            sent.append(part)
+        answer = self._http.call("POST", f"{self._base}/$batch", write=write, body={"requests": sent}).data
+        parts = answer.get("responses") if isinstance(answer, dict) else None
+        return {str(part.get("id")): Answer(int(part.get("status") or 0), part.get("headers") or {}, part.get("body"))
+                for part in parts or () if isinstance(part, dict)}
+
+    def _judge(self, part: Answer | None, write: bool) -> Any | Fault:
+        if part is None or part.status == 0 or part.status >= 500:
+            text = "a part of the batch was not answered" if part is None else f"HTTP {part.status} in a batch"
+            return InDoubt(self._name, text) if write else Unreachable(self._name, text)
+        if 200 <= part.status < 300:
+            return part.data
+        said = odata_error(part)
+        code, text = f"{part.status} {said.code}".strip(), self._http.redact(said.text)
+        if part.status in (401, 403):
+            return Denied(self._name, text, code=code, request_id=part.request_id,
+                          remedy=f"the account needs: {RIGHTS}")
+        return Rejected(self._name, text, code=code, request_id=part.request_id)
+
+
+def _or_raise(found: Mapping[str, T] | Fault) -> Mapping[str, T]:
+    if isinstance(found, Fault):
+        raise found
+    return found
+
+
+def _host(text: Any) -> str | None:
+    return f"{str(text).lower().rstrip('.')}." if text else None
+
+
+def _domain(found: Mapping[str, Any]) -> Domain:
+    return Domain(str(found.get("id") or "").lower(), found.get("isVerified") is True,
+                  str(found.get("authenticationType") or ""), tuple(found.get("supportedServices") or ()))
+
+
+def _verification(records: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
+    for record in records:
+        if record.get("recordType", "").lower() == "txt" and record.get("text"):
+            return {"txt": str(record["text"]), "label": str(record.get("label") or "").lower(),
+                    "ttl": str(record.get("ttl") or "")}
+    return {}
+
+
+def _service(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    found: dict[str, Any] = {"mx_host": None, "mx_preference": None, "autodiscover_host": None, "spf": None}
+    for record in records:
+        if record.get("supportedService") != "Email":
+            continue
+        match str(record.get("recordType") or "").lower():
+            case "mx":
+                found["mx_host"] = _host(record.get("mailExchange"))
+                found["mx_preference"] = int(record.get("preference") or 0)
+            case "txt" if str(record.get("text") or "").startswith("v=spf1"):
+                found["spf"] = str(record["text"])
+            case "cname" if str(record.get("label") or "").lower().startswith("autodiscover"):
+                found["autodiscover_host"] = _host(record.get("canonicalName"))
+    return found
+
+
+def _user(found: Mapping[str, Any]) -> User:
+    upn = str(found.get("userPrincipalName") or "").lower()
+    proxies = [str(each) for each in found.get("proxyAddresses") or () if str(each).lower().startswith("smtp:")]
+    primary = next((each[5:].lower() for each in proxies if each.startswith("SMTP:")), "")
+    licences = frozenset(str(each.get("skuId")) for each in found.get("assignedLicenses") or ())
+    location = str(found.get("usageLocation") or "").upper()
+    return User(str(found.get("id") or ""), primary or str(found.get("mail") or "").lower() or upn, upn, licences,
+                location or None, tuple(each[5:].lower() for each in proxies),
+                found.get("onPremisesSyncEnabled") is True)
+
+
+def _usable(found: Mapping[str, Any]) -> bool:
+    return found.get("capabilityStatus") in ("Enabled", "Warning") and found.get("appliesTo", "User") == "User"
+
+
+def _sku(found: Mapping[str, Any]) -> Sku:
+    units = found.get("prepaidUnits") or {}
+    plans = [str(each.get("servicePlanName") or "") for each in found.get("servicePlans") or ()]
+    # A product that shows no plans at all is not known to lack the mailbox.
+    mailbox = not plans or any(
+        plan.startswith(MAILBOX_PLAN) and not plan.startswith(NOT_A_MAILBOX_PLAN) for plan in plans)
+    return Sku(str(found.get("skuId") or ""), str(found.get("skuPartNumber") or ""),
+               int(units.get("enabled") or 0) + int(units.get("warning") or 0),
+               int(found.get("consumedUnits") or 0), mailbox)
+
+
+def _licence_fault(fault: Fault) -> Fault:
+    if isinstance(fault, Rejected):
+        for code, remedy in LICENCE_REMEDIES.items():
+            if code in fault.text or code in fault.code:
+                fault.remedy = remedy
+        if "usage location" in fault.text.lower() and not fault.remedy:
+            fault.remedy = "set usage_location"
+    return fault

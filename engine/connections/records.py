@@ -1,0 +1,74 @@
+"""DNS record data in the one written form by which values are compared (docs/design.md, Names of real things).
+
+Host names lower case in A-label form with the trailing dot, addresses in their shortest form, TXT as unquoted text. A
+host name without a trailing dot is absolute all the same: no value is ever relative to a zone.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+TYPES = ("MX", "TXT", "CNAME", "SRV", "A", "AAAA")
+
+#: Numbers before the host name, by type (RFC 1035, section 3.3.9; RFC 2782).
+_NUMBERS = {"MX": 1, "SRV": 3, "CNAME": 0, "NS": 0, "PTR": 0}
+
+_SPF_LOOKUPS = ("include:", "redirect=", "exists:", "ptr", "a:", "a/", "mx:", "mx/")
+
+
+def host(name: str) -> str:
+    """A host name as compared. Raises ValueError for what is none (RFC 1035, section 2.3.4; RFC 5891)."""
+    bare = name.strip().rstrip(".")
+    if name.strip() == ".":
+        return "."  # the null MX of RFC 7505
+    try:
+        plain = bare.lower() if bare.isascii() else bare.encode("idna").decode().lower()
+    except UnicodeError:
+        raise ValueError(f"{name!r} is not a host name") from None
+    labels = plain.split(".")
+    if len(plain) > 253 or any(not 0 < len(label) <= 63 or any(each.isspace() for each in label) for label in labels):
+        raise ValueError(f"{name!r} is not a host name")
+    return f"{plain}."
+
+
+def canonical(kind: str, value: str) -> str:
+    """One value of a record set as compared. Raises ValueError with what is wrong with it."""
+    if kind == "TXT":
+        return value
+    if kind in ("A", "AAAA"):
+        return str(ipaddress.IPv4Address(value.strip()) if kind == "A" else ipaddress.IPv6Address(value.strip()))
+    if kind not in _NUMBERS:
+        return value.strip()
+    *numbers, name = value.split() or [""]
+    if len(numbers) != _NUMBERS[kind] or any(not part.isdecimal() or int(part) > 65_535 for part in numbers):
+        shape = {"MX": "preference host", "SRV": "priority weight port host"}.get(kind, "host")
+        raise ValueError(f"{value!r} is not of the form «{shape}»")
+    return " ".join([*(str(int(part)) for part in numbers), host(name)])
+
+
+def label_of(name: str, zone: str) -> str:
+    """The owner below a zone: `@` for the apex. Raises ValueError when the name does not lie in the zone."""
+    whole, apex = host(name), host(zone)
+    if whole == apex:
+        return "@"
+    if not whole.endswith(f".{apex}"):
+        raise ValueError(f"{name} does not lie in the zone {zone}")
+    return whole.removesuffix(f".{apex}")
+
+
+def owner_name(label: str, zone: str) -> str:
+    """The whole name of an owner, with the trailing dot."""
+    return host(zone) if label in ("@", "") else f"{label.lower()}.{host(zone)}"
+
+
+def spf_problem(texts: tuple[str, ...]) -> str:
+    """What RFC 7208 forbids about these TXT values, "" for nothing: two policies (3.2), over ten look-ups (4.6.4)."""
+    policies = [text for text in texts if text.lower().split(" ")[0] == "v=spf1"]
+    if len(policies) > 1:
+        return "two SPF policies on one name (RFC 7208, section 3.2)"
+    for policy in policies:
+        terms = [term.lstrip("+-~?").lower() for term in policy.split()[1:]]
+        costly = [term for term in terms if term in ("a", "mx") or term.startswith(_SPF_LOOKUPS)]
+        if len(costly) > 10:
+            return f"an SPF policy with {len(costly)} look-ups, ten are allowed (RFC 7208, section 4.6.4)"
+    return ""

@@ -1,0 +1,95 @@
+"""autodiscover: clients of a domain find Microsoft 365."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from engine.connections import Site
+from engine.connections.records import host
+from engine.contract import Diff, Fault, Handover, SameAs, State, Unknown, Want
+from engine.modules._record_set import held, place, primary, state_of, texts, ttl_problem
+from engine.modules._service_record import ServiceRecord, with_services
+from engine.modules.base import Module, Reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autodiscover(ServiceRecord):
+    """`autodiscover` of a domain is the CNAME that the tenant demands, and nothing stands beside it (B-49, B-50).
+
+    A, AAAA and `_autodiscover._tcp` SRV records that led clients to the source are removed in the same update; they
+    are listed in the field `others` ("label ttl type data") and so kept in `before`. Internal DNS is not touched: where
+    Exchange stays, the same record is needed there (C-20).
+    """
+
+    domain: Annotated[str, "The mail domain."]
+    zone: Annotated[str, "The zone it lies in."]
+    ttl: Annotated[int, "Seconds, for the CNAME that is written."] = 3600
+
+    def record(self) -> tuple[str, str, str]:
+        return (*place(self.domain, self.zone, "autodiscover"), "CNAME")
+
+    def mail_domain(self) -> str:
+        return host(self.domain).rstrip(".")
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
+        if bad := ttl_problem(self.ttl, "ttl"):
+            yield bad
+
+    def want(self) -> Want:
+        return {"values": SameAs("service_values"), "others": ()}
+
+    def leftovers(self) -> tuple[tuple[str, str, str], ...]:
+        """The record sets that would lead clients elsewhere (MS-OXDISCO, section 3.1.5)."""
+        zone, label, _ = self.record()
+        _, service = place(self.domain, self.zone, "_autodiscover._tcp")
+        return (zone, label, "A"), (zone, label, "AAAA"), (zone, service, "SRV")
+
+    @classmethod
+    def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
+        ours = [module for module in modules if isinstance(module, Autodiscover)]
+        answers = site.dns.record_sets([each for one in ours for each in (one.record(), *one.leftovers())])
+        return with_services(site, ours, {one.key(): _state(one, answers) for one in ours}, _demand)
+
+    def apply(self, site: Site, diff: Diff) -> Handover | None:
+        from engine.connections.dns import Edit
+
+        zone, label, kind = self.record()
+        others: dict[tuple[str, str], tuple[str, ...]] = {}
+        for line in texts((primary(diff.before) or {}).get("others")):
+            owner, _, other, value = line.split(" ", 3)
+            others[owner, other] = (*others.get((owner, other), ()), value)
+        edits = [Edit(owner, other, (), 0, values) for (owner, other), values in others.items()]
+        target = self.demanded(site, diff, _demand)
+        if held(diff) != target:
+            edits.append(Edit(label, kind, target, self.ttl, held(diff)))
+        return site.dns.update(zone, edits)
+
+
+def _state(module: Autodiscover, answers: Mapping[tuple[str, str, str], Any]) -> State | Unknown | None:
+    asked = (module.record(), *module.leftovers())
+    fault = next((answers[each] for each in asked if isinstance(answers[each], Fault)), None)
+    if fault is not None:
+        return Unknown(str(fault))
+    alias, *rest = (answers[each] for each in asked)
+    if alias.absent and all(each.absent for each in rest):
+        return None
+    state = state_of(alias) or {"ttl": None, "values": (), "agree": True}
+    slowest = [(question, each.values, each.ttl) for question, each in zip(asked[1:], rest, strict=True)]
+    first = [(question, each.primary.values, each.primary.ttl) for question, each in zip(asked[1:], rest, strict=True)]
+    state["others"] = _lines(slowest)
+    lagging = {server for each in (alias, *rest) for server in each.lagging}
+    if lagging:
+        state |= {"agree": False, "lagging": tuple(sorted(lagging)), "primary_values": alias.primary.values,
+                  "primary_ttl": alias.primary.ttl, "primary_others": _lines(first)}
+    return state
+
+
+def _lines(found: Sequence[tuple[tuple[str, str, str], tuple[str, ...], int | None]]) -> tuple[str, ...]:
+    return tuple(f"{owner} {ttl} {kind} {value}" for (_, owner, kind), values, ttl in found for value in values)
+
+
+def _demand(records: Mapping[str, Any]) -> tuple[str, ...] | None:
+    return (str(records["autodiscover_host"]),) if records.get("autodiscover_host") else None

@@ -1,0 +1,115 @@
+"""licence: a user holds a product."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from engine.connections import Site
+from engine.contract import Diff, Fault, Rejected, State, Want
+from engine.modules.base import Acted, Effect, Module, Reads, Undo
+
+if TYPE_CHECKING:
+    from engine.connections.graph import Sku, User
+
+
+@dataclass(frozen=True, kw_only=True)
+class Licence(Module):
+    """Assign a product to a user, within the 30 days the service grants (B-47, B-48).
+
+    A licence is refused without a usage location, so that is set first where it differs. Other licences of the user
+    are left alone. An empty `sku` asks for nothing: shared and resource mailboxes need no licence.
+    """
+
+    address: Annotated[str, "Primary address of the user."]
+    sku: Annotated[str, "The product's part number, as in SPE_E3 (Get-MgSubscribedSku: SkuPartNumber)."] = ""
+    usage_location: Annotated[str, "Two-letter country (ISO 3166-1); empty: as it is."] = ""
+
+    family: ClassVar[str] = "licence"
+    connection: ClassVar[str] = "graph"
+    effect: ClassVar[Effect] = "set"
+    undo: ClassVar[Undo] = "compensate"
+    reads: ClassVar[Reads] = "listing"
+    settles_within: ClassVar[timedelta] = timedelta(minutes=15)
+    rights: ClassVar[tuple[str, ...]] = ("User.ReadWrite.All", "LicenseAssignment.ReadWrite.All")
+    apply_rows: ClassVar[int] = 20
+
+    def key(self) -> str:
+        return f"licence/{self.address.lower()}/{self.sku}"
+
+    def problems(self) -> Iterator[str]:
+        if self.usage_location and not re.fullmatch("[A-Za-z]{2}", self.usage_location):
+            yield "usage_location: two letters (ISO 3166-1), as in DE"
+
+    def want(self) -> Want:
+        if not self.sku:
+            return {}
+        want: dict[str, Any] = {"assigned": True}
+        if self.usage_location:
+            want["usage_location"] = self.usage_location.upper()
+        return want
+
+    def read(self, site: Site) -> State | None:
+        if not self.sku:
+            return {"assigned": False, "usage_location": None}
+        user = site.graph.users().get(self.address.lower())
+        if user is None:
+            return None
+        sku = site.graph.skus().get(self.sku)
+        return {"assigned": sku is not None and sku.id in user.licences, "usage_location": user.usage_location}
+
+    def apply(self, site: Site, diff: Diff) -> None:
+        answer = self.apply_many(site, [(self, diff)])[0]
+        if isinstance(answer, Fault):
+            raise answer
+
+    @classmethod
+    def apply_many(cls, site: Site, acts: Sequence[tuple[Module, Diff]]) -> Sequence[Acted]:
+        """Usage locations first, then licences, each in batches; one bad user changes nothing for the others."""
+        graph = site.graph
+        users, skus = graph.users(), graph.skus()
+        modules = [module for module, _ in acts if isinstance(module, Licence)]
+        needs = Counter(module.sku for module in modules)
+        seats = {name: sku.free for name, sku in skus.items()}
+        answers: list[Acted] = [None] * len(modules)
+        todo: dict[int, tuple[User, Sku]] = {}
+        for place, module in enumerate(modules):
+            try:
+                todo[place] = module._checked(users, skus, seats, needs)
+            except Rejected as fault:
+                answers[place] = fault
+        moving = [(place, user.id, modules[place].usage_location.upper()) for place, (user, _) in todo.items()
+                  if modules[place].usage_location.upper() not in ("", user.usage_location)]
+        moved = graph.set_usage_location([(user, location) for _, user, location in moving])
+        for (place, _, _), refused in zip(moving, moved, strict=True):
+            if refused is not None:
+                answers[place] = refused
+                del todo[place]
+        buying = [(place, user.id, sku.id) for place, (user, sku) in todo.items() if sku.id not in user.licences]
+        bought = graph.assign_licences([(user, sku) for _, user, sku in buying])
+        for (place, _, _), refused in zip(buying, bought, strict=True):
+            answers[place] = refused
+        return answers
+
+    def _checked(self, users: Mapping[str, User], skus: Mapping[str, Sku], seats: dict[str, int],
+                 needs: Counter[str]) -> tuple[User, Sku]:
+        """Everything that can be told before a call. Takes a seat."""
+        user, sku = users.get(self.address.lower()), skus.get(self.sku)
+        if user is None:
+            raise Rejected("graph", f"the tenant has no user {self.address}",
+                           remedy="directory synchronisation or the batch makes it; run again when it is there")
+        if sku is None:
+            raise Rejected("graph", f"the tenant has not bought {self.sku}",
+                           remedy=f"it has: {', '.join(sorted(skus)) or 'nothing'}")
+        if not self.usage_location and not user.usage_location:
+            raise Rejected("graph", f"{self.address} has no usage location", remedy="give usage_location")
+        if sku.id not in user.licences:
+            if seats[self.sku] < 1:
+                raise Rejected("graph", f"too few seats of {self.sku}: have {sku.free}, need {needs[self.sku]} now",
+                               code="CountViolation", remedy="buy more seats, or take some back")
+            seats[self.sku] -= 1
+        return user, sku

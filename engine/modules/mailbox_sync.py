@@ -1,0 +1,88 @@
+"""mailbox_sync: waits for a mailbox's first copy, and starts it again where that may help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar
+
+from engine.connections import Site
+from engine.connections.migration_objects import SYNC_LADDER, MigrationUser
+from engine.connections.service_errors import classify
+from engine.contract import AtLeast, Diff, Failing, Fault, Outlook, Rejected, State, Unknown, Waiting, Want
+from engine.modules.base import Effect, Module, Reading, Undo
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailboxSync(Module):
+    """The mailbox's first copy is complete (B-35), judged mailbox by mailbox, never by the batch.
+
+    A failed copy whose reason may pass is started again; any other shows the service's words and a remedy.
+    """
+
+    address: Annotated[str, "Primary address of the mailbox."]
+    batch: Annotated[str, "Name of its batch."]
+
+    family: ClassVar[str] = "sync"
+    connection: ClassVar[str] = "exchange_online"
+    effect: ClassVar[Effect] = "set"
+    undo: ClassVar[Undo] = "none"
+    lasting: ClassVar[bool] = True
+    settles_within: ClassVar[timedelta] = timedelta(hours=1)
+    look_again: ClassVar[timedelta] = timedelta(minutes=15)
+    rights: ClassVar[tuple[str, ...]] = ("Migration",)
+
+    def key(self) -> str:
+        return f"sync/{self.address.lower()}"
+
+    def want(self) -> Want:
+        return {"state": AtLeast("synced", SYNC_LADDER)}
+
+    def read(self, site: Site) -> State | None:
+        found = self.read_many(site, [self])[self.key()]
+        if isinstance(found, Unknown):
+            raise Rejected("exchange_online", found.reason)
+        return found
+
+    def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
+        if state is None:
+            return Waiting(f"the batch {self.batch} does not list it yet")
+        status, error = str(state["status"]), str(state["error"] or "")
+        if state["state"] == "failed":
+            known = classify(error)
+            if known.action == "wait":
+                return Waiting(f"{known.cause}: {error}")
+            return Failing(f"{status}: {error or 'no reason given'} ({known.id}: {known.cause})", known.remedy,
+                           retry=known.action == "retry")
+        if state["state"] == "stopped":
+            if status in ("Stopping", "Removing"):
+                return Waiting(f"{status.lower()} at the service")
+            return Failing(f"{status}: somebody stopped it", "start it again at the service, or retry", retry=True)
+        return Waiting(f"{status}, {state['items']} items so far")
+
+    def apply(self, site: Site, diff: Diff) -> None:
+        user = site.exchange_online.migration_users().get(self.address.lower())
+        if user is None:
+            raise Rejected("exchange_online", f"no batch lists {self.address}",
+                           remedy=f"check that the batch {self.batch} holds it")
+        site.exchange_online.invoke("Start-MigrationUser", Identity=user.identity)
+
+    @classmethod
+    def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
+        """One listing; the statistics of those alone who failed without saying why."""
+        users = site.exchange_online.migration_users()
+        asked = {module.key(): users.get(module.key().partition("/")[2]) for module in modules}
+        silent = [user for user in asked.values() if user is not None and user.state == "failed" and not user.error]
+        answers = site.exchange_online.user_statistics([user.identity for user in silent]) if silent else ()
+        said = {user.address: answer for user, answer in zip(silent, answers, strict=True)}
+        return {key: None if user is None else _state(user, said.get(user.address)) for key, user in asked.items()}
+
+
+def _state(user: MigrationUser, statistics: Mapping[str, Any] | Fault | None) -> State | Unknown:
+    if isinstance(statistics, Fault):
+        return Unknown(str(statistics))
+    error = user.error or str((statistics or {}).get("Error") or "")
+    return {"state": user.state, "status": user.status, "error": error,
+            "error_class": classify(error).id if user.state == "failed" else None,
+            "items": user.items, "skipped": user.skipped, "last_success": user.last_success}

@@ -1,0 +1,146 @@
+"""migration_batch: a batch of mailboxes that exists, runs, or is gone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from engine.connections import Site
+from engine.connections.batch_csv import content, parse
+from engine.connections.migration_objects import BATCH_LADDER, byte_array
+from engine.connections.service_errors import classify
+from engine.contract import AtLeast, Diff, Failing, Outlook, Rejected, State, Unreachable, Waiting, Want
+from engine.modules.base import Effect, Module, Undo
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: A batch in one of these is stopped before it is removed.
+_AT_WORK = frozenset({"Waiting", "Starting", "Syncing", "IncrementalSyncing", "Completing"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrationBatch(Module):
+    """Keep a batch created, started, or absent (B-27 to B-31, B-46, C-14).
+
+    With `csv` the batch is a staged one, of the addresses in the file; without, a cutover of every mailbox. Started
+    is judged by the batch's status. A removed batch takes its history with it: export it first (batch_history).
+    """
+
+    name: Annotated[str, "Name of the batch: letters, digits, - and _ (B-28)."]
+    endpoint: Annotated[str, "Name of the migration endpoint."]
+    csv: Annotated[str, "The staged batch's CSV file; none for a cutover."] = ""
+    state: Annotated[Literal["created", "started", "absent"], "How it must be."] = "started"
+
+    family: ClassVar[str] = "batch"
+    connection: ClassVar[str] = "exchange_online"
+    effect: ClassVar[Effect] = "create"
+    undo: ClassVar[Undo] = "compensate"
+    # Removing takes "some minutes" ("Manage migration batches"); so may reading a long CSV.
+    settles_within: ClassVar[timedelta] = timedelta(minutes=30)
+    look_again: ClassVar[timedelta] = timedelta(minutes=5)
+    rights: ClassVar[tuple[str, ...]] = ("Migration",)
+
+    def key(self) -> str:
+        return f"batch/{self.name}"
+
+    def problems(self) -> Iterator[str]:
+        if not _NAME.fullmatch(self.name):
+            yield "name: letters, digits, - and _ only, at most 64 (B-28; New-MigrationBatch)"
+        if not self.endpoint.strip():
+            yield "endpoint: a batch needs an endpoint (B-27)"
+
+    def want(self) -> Want | None:
+        """Raises Invalid when the CSV file cannot be used."""
+        if self.state == "absent":
+            return None
+        want: dict[str, Any] = {"state": AtLeast(self.state, BATCH_LADDER), "endpoint": self.endpoint}
+        if self.state == "created" and self.csv:
+            want["members"] = digest(self._addresses())
+        return want
+
+    def read(self, site: Site) -> State | None:
+        found = site.exchange_online.migration_batches().get(self.name)
+        if found is None:
+            return None
+        users = [user.address for user in site.exchange_online.migration_users().values() if user.batch == self.name]
+        # Until the service shows every user it has read from the file, nobody can say who they are.
+        members = digest(users) if users and len(users) == found.count else None
+        return {"state": found.state, "status": found.status, "endpoint": found.endpoint, "members": members,
+                "count": found.count, "last_synced": found.last_synced, "message": found.error}
+
+    def difference(self, state: State | None) -> Diff | None:
+        diff = super().difference(state)
+        if diff is None or state is None or self.state != "created" or state.get("members") is not None:
+            return diff
+        # A batch that was never started may not list its users yet; their number must do.
+        left = tuple(change for change in diff.changes
+                     if change.field != "members" or state.get("count") != len(self._addresses()))
+        return Diff(diff.verb, left, state) if left else None
+
+    def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
+        if state is None:
+            return None
+        status, message = str(state["status"]), str(state.get("message") or "")
+        if status in ("Removing", "Stopping"):
+            return Waiting(f"the batch is {status.lower()}")
+        if self.state == "absent":
+            return None
+        if status == "Corrupted":
+            return Failing("the service says the batch is corrupted", "remove it and create it anew")
+        if status == "Failed":
+            known = classify(message)
+            return Failing(f"the batch failed: {message or 'no reason given'}", known.remedy,
+                           retry=known.action == "retry")
+        changed = {change.field for change in diff.changes}
+        if changed == {"members"} and state.get("members") is None:
+            return Waiting(f"the service has read {state['count']} of {len(self._addresses())} rows")
+        return None
+
+    def apply(self, site: Site, diff: Diff) -> None:
+        exchange = site.exchange_online
+        if self.state == "absent":
+            self._remove(site, str((diff.before or {}).get("status") or ""))
+            return
+        if diff.before is None:
+            more: dict[str, Any] = {"CSVData": byte_array(_file(self.csv)[0])} if self.csv else {}
+            if self.state == "started":
+                more["AutoStart"] = True
+            exchange.invoke("New-MigrationBatch", Name=self.name, SourceEndpoint=self.endpoint, **more)
+            return
+        changed = {change.field for change in diff.changes}
+        if changed & {"endpoint", "members"}:
+            raise Rejected("exchange_online", f"a batch {self.name} exists with other {' and '.join(sorted(changed))}",
+                           remedy="give the batch another name, or remove the one that is there")
+        exchange.invoke("Start-MigrationBatch", Identity=self.name)
+
+    def _remove(self, site: Site, status: str) -> None:
+        if status in _AT_WORK:
+            site.exchange_online.invoke("Stop-MigrationBatch", Identity=self.name)
+            raise Unreachable("exchange_online", f"the batch {self.name} is being stopped, and removed after that",
+                              retry_after=60.0)
+        site.exchange_online.invoke("Remove-MigrationBatch", Identity=self.name)
+
+    def _addresses(self) -> tuple[str, ...]:
+        return _file(self.csv)[1]
+
+
+def digest(addresses: Iterable[str]) -> str:
+    """One short text for a set of addresses, whatever their order."""
+    return blake2b("\n".join(sorted(set(addresses))).encode(), digest_size=12).hexdigest()
+
+
+def _file(path: str) -> tuple[bytes, tuple[str, ...]]:
+    """The file's bytes, exactly as checked, and its addresses."""
+    found = Path(path).stat() if Path(path).exists() else None
+    return _checked(path, found.st_mtime_ns if found else 0)
+
+
+@lru_cache(maxsize=256)
+def _checked(path: str, changed_ns: int) -> tuple[bytes, tuple[str, ...]]:
+    data = content(Path(path), path)
+    return data, parse(data, path).addresses
