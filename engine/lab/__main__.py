@@ -50,7 +50,7 @@ async def run(description: dict[str, Any], folder: Path, seed: int, gated: bool,
     gate = Gate(faults, counters)
     # Drawn from the seed like everything else: two runs of one seed are the same run.
     secret = f"lab-{tenant.identifier('client secret')}"
-    tokens = Tokens(tenant.id, CLIENT_ID, secret, clock, gate)
+    tokens = Tokens(tenant.id, CLIENT_ID, secret, clock, faults, counters)
 
     authority = trustme.CA()
     ca_file = folder / "ca.pem"

@@ -155,4 +155,6 @@ def recipient_row(each: Recipient, organization: str) -> dict[str, Any]:
                              "Organizations,DC=EURPR01A001,DC=PROD,DC=OUTLOOK,DC=COM",
         "ExchangeVersion": "0.20 (15.0.0.0)", "OrganizationId": organization,
         "UsageLocation": each.usage_location,
+        "GroupType": ("Universal, SecurityEnabled" if each.kind == "MailUniversalSecurityGroup" else "Universal")
+        if each.is_group else None,
     }

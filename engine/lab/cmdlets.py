@@ -456,8 +456,13 @@ class Cmdlets:
             text = given["Subject"].lower()
             test = {"startswith": str.startswith, "endswith": str.endswith}.get(how, str.__contains__)
             found = [m for m in found if test(m.subject.lower(), text)]
-        limit = given.get("ResultSize") or RESULT_SIZE
-        return Output(sorted(found, key=lambda m: m.at, reverse=True)[:min(int(limit), TRACE_SIZE_MAX)], trace_row)
+        found = sorted(found, key=lambda m: (-m.at.timestamp(), m.recipient))
+        # The next page begins at the last row of the one before: its time as EndDate, its recipient as the start.
+        if given.get("StartingRecipientAddress"):
+            first = str(given["StartingRecipientAddress"]).lower()
+            found = [m for m in found if m.at < ends or m.recipient >= first]
+        size = given.get("ResultSize") or RESULT_SIZE
+        return Output(found[:min(int(size), TRACE_SIZE_MAX)], trace_row)
 
 
 def _settings(endpoint: Endpoint, given: Mapping[str, Any]) -> None:

@@ -85,8 +85,8 @@ class Cmdlet:
         candidates = [each for each in self.sets.values() if named <= set(each)]
         if not candidates:
             raise _binding("Parameter set cannot be resolved using the specified named parameters.")
-        missing = [sorted(name for name, required in each.items() if required and bound.get(name) in (None, False)
-                          and not (name in bound and bound[name] is None)) for each in candidates]
+        missing = [sorted(name for name, required in each.items() if required and (
+            name not in bound or (bound[name] is False and not self._boolean(name)))) for each in candidates]
         if all(missing):
             least = min(missing, key=len)
             raise _binding("Cannot process command because of one or more missing mandatory parameters: "

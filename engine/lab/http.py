@@ -64,11 +64,17 @@ def answer(status: int, document: Any = None, headers: Mapping[str, str] | None 
 
 
 class Gate:
-    """Before and after each request of a cloud service: the fault that is due, and the counters. Pure."""
+    """Around each request of a cloud service: the fault that is due, and the counters. Pure.
 
-    def __init__(self, faults: Faults, counters: Counters) -> None:
+    `words` makes the body of a refusal from a code and a text.
+    """
+
+    def __init__(self, faults: Faults, counters: Counters,
+                 words: Callable[[str, str], Any] = lambda code, text: {"error": {"code": code, "message": text}},
+                 ) -> None:
         self._faults = faults
         self._counters = counters
+        self._words = words
 
     def whole(self, kind: str, act: Callable[[], Response]) -> Response:
         """A request of its own; when its answer is to be lost, status 0."""
@@ -95,7 +101,7 @@ class Gate:
             act()
             return Response(lost)
         status, code, text = REFUSALS[verdict[0]]
-        return answer(status, {"error": {"code": code, "message": text}}, {"Retry-After": str(verdict[1])})
+        return answer(status, self._words(code, text), {"Retry-After": str(verdict[1])})
 
 
 async def serve(handler: Handler, host: str, context: ssl.SSLContext | None,

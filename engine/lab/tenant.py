@@ -73,7 +73,8 @@ class Tenant:
         self.domains[self.initial_domain] = Domain(self.initial_domain, "", self._mx_host(self.initial_domain),
                                                    verified=True, accepted=True, initial=True)
         self._enter(self._recipient(f"admin@{self.initial_domain}", "Administrator", "User", "User", (), ""))
-        if self.sync_enabled:
+        if self.sync_enabled:  # it has been on for long: the last run was just now
+            self.last_sync = clock.now()
             self.clock.after(SYNC_SECONDS * draw(seed, "first sync"), self._synchronise)
 
     # ------------------------------------------------------------------------------------------------ domains

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 from engine.lab.clock import Clock
+from engine.lab.counters import Counters
+from engine.lab.faults import Faults
 from engine.lab.http import Gate, Request, Response, answer
 
 TOKEN_SECONDS = 3600
@@ -24,12 +26,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Tokens:
     """Issues tokens and knows them again. They end on the virtual clock."""
 
-    def __init__(self, tenant_id: str, client_id: str, client_secret: str, clock: Clock, gate: Gate) -> None:
+    def __init__(self, tenant_id: str, client_id: str, client_secret: str, clock: Clock, faults: Faults,
+                 counters: Counters) -> None:
         self.tenant_id = tenant_id
         self.client_id = client_id
         self._secret = client_secret
         self._clock = clock
-        self._gate = gate
+        self._gate = Gate(faults, counters, lambda code, text: {  # RFC 6749, section 5.2
+            "error": "temporarily_unavailable", "error_description": f"AADSTS90033: {text}"})
         self._issued: dict[str, tuple[str, datetime]] = {}
 
     def refusal(self, request: Request, public_origin: str) -> Response | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from tests.lab.cloud import Cloud, cloud, csv, description
+from cloud_stand import Cloud, cloud, csv, description
 
 USERS = [f"user{n}@contoso.com" for n in range(6)]
 
@@ -208,7 +207,8 @@ def test_an_unlicensed_mailbox_is_disabled_after_thirty_days(cutover: Cloud) -> 
 ])
 def test_the_service_refuses_a_csv_as_its_page_says(staged: Cloud, data: bytes, reason: str) -> None:
     value = {"@odata.type": "#Exchange.ByteArrayType", "Data": list(data)}
-    assert reason in staged.refusal("New-MigrationBatch", Name="B", SourceEndpoint="onprem", CSVData=value, Confirm=False)
+    given = {"Name": "B", "SourceEndpoint": "onprem", "CSVData": value, "Confirm": False}
+    assert reason in staged.refusal("New-MigrationBatch", **given)
     assert staged.migration.batches == {}
 
 

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-
-from tests.lab.cloud import TENANT_ID, description
+from cloud_stand import TENANT_ID, description
 
 Start = Callable[..., dict[str, Any]]
 

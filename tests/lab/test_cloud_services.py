@@ -6,9 +6,9 @@ import json
 import time
 
 import pytest
+from cloud_stand import TENANT_ID, Cloud, cloud, csv, description
 
 from engine.lab.http import Request
-from tests.lab.cloud import TENANT_ID, Cloud, cloud, csv, description
 
 
 @pytest.fixture
@@ -170,7 +170,8 @@ def test_mail_sent_from_the_cloud_reaches_cloud_and_source_and_the_trace_shows_i
     lab.hours(24)
     body = {"message": {"subject": "Hello", "toRecipients": [
         {"emailAddress": {"address": address}} for address in ("user1@contoso.com", "user2@contoso.com")]}}
-    assert lab.graph("POST", "/users/user0@contoso.com/sendMail", body)[1]["error"]["code"] == "MailboxNotEnabledForRESTAPI"
+    refused = lab.graph("POST", "/users/user0@contoso.com/sendMail", body)[1]
+    assert refused["error"]["code"] == "MailboxNotEnabledForRESTAPI"
     lab.graph("PATCH", "/users/user0@contoso.com", {"usageLocation": "DE"})
     sku = lab.graph("GET", "/subscribedSkus")[1]["value"][0]["skuId"]
     lab.graph("POST", "/users/user0@contoso.com/assignLicense", {"addLicenses": [{"skuId": sku}], "removeLicenses": []})
@@ -240,3 +241,31 @@ def test_faults_by_seed_are_the_same_for_the_same_seed_and_none_by_default() -> 
 
     assert drawn("heavy") == drawn("heavy") and 30 < sum(each is not None for each in drawn("heavy")) < 110
     assert set(drawn("none")) == {None}
+
+
+def test_sign_in_refuses_in_its_own_words_and_never_by_seed() -> None:
+    lab = cloud(level="heavy")
+    assert {lab.faults.verdict("sign-in POST token") for _ in range(300)} == {None}
+    lab.faults.set({"kind": "throttle", "match": "sign-in", "seconds": 5})
+    said = lab.tokens.handle(Request("POST", f"/{TENANT_ID}/oauth2/v2.0/token", origin="https://sign-in"))
+    assert said.status == 429 and json.loads(said.body)["error"] == "temporarily_unavailable"
+
+
+def test_the_trace_goes_on_from_the_last_row_of_the_page_before(lab: Cloud) -> None:
+    lab.endpoint()
+    users = [f"user{n}@contoso.com" for n in range(4)]
+    lab.batch(users)
+    lab.hours(24)
+    for address in users:
+        assert lab.tenant.accept(address, "<one@x>", "a@b.c", "One", lab.clock.now())
+    first = lab.rows("Get-MessageTraceV2", ResultSize=2)
+    rest = lab.rows("Get-MessageTraceV2", ResultSize=9, EndDate=first[-1]["Received"],
+                    StartingRecipientAddress=first[-1]["RecipientAddress"])
+    assert [row["RecipientAddress"] for row in first[:1] + rest] == users
+
+
+def test_a_tenant_that_synchronises_from_the_start_has_done_so_lately() -> None:
+    row = cloud().graph("GET", "/organization")[1]["value"][0]
+    assert row["onPremisesSyncEnabled"] is True and row["onPremisesLastSyncDateTime"] == "2026-11-02T07:00:00Z"
+    off = cloud(description("cutover", exchange="2010")).graph("GET", "/organization")[1]["value"][0]
+    assert off["onPremisesSyncEnabled"] is None and off["onPremisesLastSyncDateTime"] is None

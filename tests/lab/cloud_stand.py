@@ -129,7 +129,7 @@ def cloud(described: dict[str, Any] | None = None, seed: int = 3, level: str = "
     migration = Migration(tenant)
     cmdlets = Cmdlets(tenant, migration)
     gate = Gate(faults, counters)
-    tokens = Tokens(tenant.id, "app", SECRET, clock, gate)
+    tokens = Tokens(tenant.id, "app", SECRET, clock, faults, counters)
     return Cloud(clock, counters, faults, organisation, tenant, migration, cmdlets, Desk(cmdlets), tokens,
                  Graph(tenant, tokens, gate), ExchangeOnline(cmdlets, tokens, gate))
 
