@@ -107,6 +107,11 @@ class ExchangeOnline:
         return self._site.listing(self._name, "endpoints", lambda: {
             found.name: found for found in map(endpoint_of, self._pages("Get-MigrationEndpoint", {}, ""))})
 
+    def accepted_domains(self) -> frozenset[str]:
+        """Every domain Exchange Online accepts mail for, lower case."""
+        return self._site.listing(self._name, "accepted_domains", lambda: frozenset(
+            str(found.get("DomainName") or "").lower() for found in self._pages("Get-AcceptedDomain", {}, "")))
+
     def groups(self) -> Mapping[str, Group]:
         """Every distribution and mail-enabled security group, by primary address."""
         return self._site.listing(self._name, "groups", lambda: {
