@@ -7,7 +7,7 @@ Attribute values are bytes as on the wire. Names follow Microsoft's articles "Co
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 from uuid import UUID
@@ -159,6 +159,3 @@ def guid_text(value: bytes) -> str:
     """A GUID attribute as text. Raises ValueError when it is not 16 bytes."""
     return str(UUID(bytes_le=value))
 
-
-def first_of(found: Sequence[Attributes]) -> Attributes | None:
-    return found[0] if found else None

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from engine.connections.secrets import Secret
-from engine.contract import Rejected
-from engine.world import World
+from engine.contract import Denied, Rejected
+from engine.world import Clock, World
+
+#: A refused sign-in is not tried again for so long.
+REFUSED_PAUSE = timedelta(minutes=10)
 
 
 def host_and_port(text: str, default: int) -> tuple[str, int]:
@@ -42,3 +46,22 @@ def untrusted(connection: str, host: str) -> Rejected:
     """What a certificate that does not verify is called, in every client alike."""
     return Rejected(connection, f"the certificate of {host} is not trusted", code="TLS",
                     remedy="name the authority that issued it with ca_file, or mend the certificate")
+
+
+class SignIn:
+    """Keeps a refused sign-in from being tried once for every row: that would lock the account (C6)."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._refused: tuple[datetime, Denied] | None = None
+
+    def check(self) -> None:
+        """Raises Denied where the last try was refused, and is not yet REFUSED_PAUSE ago."""
+        if self._refused is not None and self._clock.now() - self._refused[0] < REFUSED_PAUSE:
+            fault = self._refused[1]
+            raise Denied(fault.connection, fault.text, code=fault.code, remedy=fault.remedy)
+
+    def refused(self, fault: Denied) -> Denied:
+        """Remembers the fault, and hands it back to be raised."""
+        self._refused = (self._clock.now(), fault)
+        return fault

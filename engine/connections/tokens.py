@@ -71,7 +71,7 @@ class Tokens:
         except requests.RequestException as error:
             why = type(error).__name__
             raise Unreachable(self._connection, f"no token: {why} at the sign-in service") from None
-        except (ValueError, KeyError, msal.exceptions.MsalError) as error:
+        except (ValueError, KeyError, TypeError, msal.exceptions.MsalError) as error:
             # msal cannot use the authority's metadata, or the certificate
             raise Denied(self._connection, f"no token: {self._redact(str(error)) or type(error).__name__}",
                          remedy="check authority, tenant id and the app's certificate") from None

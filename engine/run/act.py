@@ -77,7 +77,8 @@ class Acting(Floor):
             return False
         if isinstance(outlook, Failing):
             attempts = past.attempts if past is not None else 0
-            if not outlook.retry or attempts >= RESTARTS_MAX:
+            told = past is not None and self.stand.fold.retried(one.identity) > past.seq
+            if not told and (not outlook.retry or attempts >= RESTARTS_MAX):
                 self.fail(template, one, "service", outlook.reason, outlook.remedy)
                 return False
             return True

@@ -155,7 +155,8 @@ class Run(Acting):
     def _unblock(self) -> bool:
         """Rows a guard or an unknown value stopped are judged again when anything has moved since."""
         again = [place for place, parked in self.parked.items()
-                 if parked.what in ("guard", "unknown", "quota") and parked.progress < self.progress]
+                 if parked.what in ("guard", "unknown", "quota") and parked.until is None
+                 and parked.progress < self.progress]
         for task, slot in again:
             self.ready(task, slot)
         return bool(again)

@@ -302,7 +302,7 @@ class Guards:
             elif not converted and sync_age and (user is None or user.last_success is None
                                                  or now - user.last_success > SYNC_AGE_MAX):
                 left.append(f"{address}: last synced more than 48 hours ago")
-            elif address not in licensed:
+            elif address not in licensed and self._needs_licence(address):
                 left.append(f"{address}: no licence")
             elif converted and not self.facts.proven("delivery_probe", address):
                 left.append(f"{address}: forwarding not proven")
@@ -313,6 +313,13 @@ class Guards:
                 if address not in cloud and not self.facts.waived(kind, address):
                     left.append(f"{address}: not in the cloud")
         return left
+
+    def _needs_licence(self, address: str) -> bool:
+        """A planned mailbox without a product (a shared one, a room) needs none; an unplanned one is not let off."""
+        try:
+            return bool(self.program.rows.fields("mailboxes", address).get("sku"))
+        except KeyError:
+            return True
 
     def _first(self, left: Sequence[str], what: str) -> str:
         return f"{len(left)} {what}: {left[0]}" + (" …" if len(left) > 1 else "")

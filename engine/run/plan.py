@@ -120,7 +120,7 @@ class Preview:
     def _page(self, template: Template, slots: Sequence[int]) -> None:
         stand, task = self.stand, template.index
         seen, words = stand.prepare(template, slots, self.now, wait=False)
-        done: list[int] = []
+        done: dict[int, Phase] = {}
         for word in words:
             self._word(template, word, done)
         if template.module.reads == "journal":
@@ -136,18 +136,19 @@ class Preview:
                 if template.module.reads == "each" and unmet[one.slot]:
                     self._later(template, one.row, one.slot, self._last_need(template), one)
                 elif self._looked(template, one):
-                    done.append(one.slot)
-                    if unmet[one.slot] == 0:  # what its turn has not come for has not begun, however it looks
+                    done[one.slot] = Phase.DONE
+                    if unmet[one.slot] == 0:
                         satisfied.append(one)
             if self.note is not None and satisfied:
                 self.note(template, satisfied)
+        # what its turn has not come for has not begun, however it looks
         reachable = [slot for slot in done if stand.needs.unmet[task][slot] == 0]
         for slot in reachable:
-            stand.phases[task][slot] = stand.phases[task][slot] or Phase.DONE
+            stand.phases[task][slot] = done[slot]
         for _ in stand.needs.met(task, reachable):
             pass  # later pages of this very pass look at what became ready
 
-    def _word(self, template: Template, word: Word, done: list[int]) -> None:
+    def _word(self, template: Template, word: Word, done: dict[int, Phase]) -> None:
         row = template.row(word.slot)
         if word.word == "unknown":
             self._later(template, row, word.slot, word.reason)
@@ -155,23 +156,21 @@ class Preview:
         if word.word == "held":
             self._add(template, "held", "on hold", row)
             return
-        phase = {"skipped": Phase.SKIPPED, "waived": Phase.WAIVED, "superseded": Phase.SUPERSEDED}.get(
-            word.word, Phase.DONE)
-        self.stand.phases[template.index][word.slot] = phase
         if word.seen is not None:
             self.stand.keep(template.index, word.seen, self.stand.recorded(word.seen))
-        done.append(word.slot)
+        done[word.slot] = {"skipped": Phase.SKIPPED, "waived": Phase.WAIVED, "superseded": Phase.SUPERSEDED}.get(
+            word.word, Phase.DONE)
         text = {"record": "done, by record", "superseded": "done, superseded by a later task"}.get(word.word, word.word)
         self._add(template, "same" if word.word == "record" else word.word, text, row)
 
-    def _recorded(self, template: Template, one: Seen, done: list[int]) -> None:
+    def _recorded(self, template: Template, one: Seen, done: dict[int, Phase]) -> None:
         """A task with nothing remote to read: approvals, checklists, letters, tests."""
         if template.module.effect == "send" and template.module_name in ("approval", "checklist"):
             question = gates.ask(template, one.module, self.stand.program, self.now)
             state = gates.answer(template, one.identity, self.stand.fold, self.stand.program, self.now)
             if state is not None or (one.past is not None and one.past.held_since is not None):
                 self.stand.keep(template.index, one, state or self.stand.recorded(one))
-                done.append(one.slot)
+                done[one.slot] = Phase.DONE
                 self._add(template, "same", "said", one.row)
                 return
             group = str(question.body.get("group") or "")
@@ -180,7 +179,7 @@ class Preview:
             return
         if one.past is not None and one.past.held_since is not None:
             self.stand.keep(template.index, one, self.stand.recorded(one))
-            done.append(one.slot)
+            done[one.slot] = Phase.DONE
             self._add(template, "same", "done, by record", one.row)
             return
         one.diff = Diff("send", (), None)

@@ -1,0 +1,56 @@
+# Everything a reader can run. `make rehearsal` and `make test` are the two to begin with.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+MAILMOVE := .venv/bin/mailmove
+LARGE := .work/large
+RIG := .work/rig
+
+.PHONY: rehearsal rehearsal-large kill-rig test bench lock schemas docs wheel-test clean
+
+.venv: requirements.lock
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --require-hashes -r requirements.lock
+	.venv/bin/pip install --quiet --no-deps --no-build-isolation -e .
+	touch .venv
+
+## Both samples from the first question to the last, the staged one killed in the middle.
+rehearsal: .venv
+	$(MAILMOVE) rehearse inventory/cutover/playbook.yml
+	$(MAILMOVE) rehearse inventory/staged/playbook.yml --kill-at 700:after
+
+## 4,300 mailboxes.
+rehearsal-large: .venv
+	rm -rf $(LARGE)
+	$(PYTHON) -m engine.lab.generate --type staged --mailboxes 4300 --seed 1 $(LARGE)
+	$(MAILMOVE) rehearse $(LARGE)/playbook.yml
+
+## 30 mailboxes, killed at 200 different requests: each rehearsal must end in the same organisation.
+kill-rig: .venv
+	rm -rf $(RIG)
+	$(PYTHON) -m engine.lab.generate --type staged --mailboxes 30 --seed 1 $(RIG)
+	$(PYTHON) bench/kill_rig.py $(RIG)/playbook.yml --points 200
+
+test: .venv
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/pytest -n 2
+
+bench: .venv
+	for each in bench/bench_*.py; do $(PYTHON) $$each; done
+
+## Exact versions with hashes, for every platform; names no package index.
+lock:
+	.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements.lock
+
+schemas: .venv
+	$(MAILMOVE) schema schemas
+
+docs: .venv
+	$(MAILMOVE) doc --markdown > docs/modules.md
+
+## The wheel in an empty environment, used as a stranger would.
+wheel-test: .venv
+	.venv/bin/pytest tests/cli/test_wheel.py
+
+clean:
+	rm -rf .work .venv

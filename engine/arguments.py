@@ -1,0 +1,265 @@
+"""The command line's words: commands, options, and what a mistyped one was probably meant to be."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+from engine.contract import ExitCode, Problem, Refusal
+
+PROGRAM = "mailmove"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`Did you mean "plan"?`, or the empty text when nothing is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f'Did you mean "{near[0]}"?' if near else ""
+
+
+class HelpAsked(Exception):
+    """`--help`: its text is printed where all text is."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises a Refusal (exit 2) with the word that was probably meant, instead of exiting."""
+
+    def __init__(self, **settings: Any) -> None:
+        # One width for every terminal, so that help is the same text in a transcript, a page and an issue.
+        super().__init__(**settings, formatter_class=lambda prog: argparse.HelpFormatter(
+            prog, max_help_position=26, width=100))
+
+    def error(self, message: str) -> NoReturn:
+        remedy = ""
+        if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            remedy = did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2]))
+            what = "command" if "argument COMMAND" in message else message.split(":")[0].removeprefix("argument ")
+            message = f'unknown {what} "{choice[1]}"'
+        raise Refusal(ExitCode.USAGE, Problem(
+            "the command line cannot be understood", found=message + ".", remedy=remedy,
+            next_command=f"{self.prog} --help"))
+
+    def print_help(self, file: object = None) -> None:
+        raise HelpAsked(self.format_help())
+
+    def options(self) -> list[str]:
+        return list(self._option_string_actions)
+
+
+#: The folder one works in: its playbook.yml and inventory.yml are meant when none is named.
+HERE = "."
+
+
+def _subject(parser: Parser, what: str = "a playbook, or the folder that holds playbook.yml (default: here)") -> None:
+    """The playbook as a command's own argument; other commands name it by `-p`."""
+    parser.add_argument("playbook", metavar="PLAYBOOK", nargs="?", default=HERE, help=what)
+
+
+def _files(parser: Parser) -> None:
+    group = parser.add_argument_group("where things are")
+    if not any(action.dest in ("playbook", "files") for action in parser._actions):
+        group.add_argument("-p", "--playbook", metavar="FILE", default=HERE,
+                           help="the playbook, or the folder that holds playbook.yml (default: here)")
+    group.add_argument("-i", "--inventory", metavar="FILE",
+                       help="the inventory (default: inventory.yml beside the playbook)")
+    group.add_argument("--state", metavar="DIR",
+                       help="folder of all journals (default: $MAILMOVE_STATE, else the user's state folder)")
+    group.add_argument("-e", "--extra-vars", metavar="NAME=VALUE", action="append", default=[],
+                       help="a variable that goes before all others; may be repeated")
+
+
+def _selection(parser: Parser) -> None:
+    group = parser.add_argument_group("a part of it")
+    group.add_argument("--limit", metavar="ROWS", action="append", default=[],
+                       help="only these rows and what is related to them, separated by commas")
+    group.add_argument("--tags", metavar="TAGS", action="append", default=[], help="only tasks with one of these tags")
+    group.add_argument("--skip-tags", metavar="TAGS", action="append", default=[], help="not the tasks with these tags")
+
+
+def _person(parser: Parser) -> None:
+    group = parser.add_argument_group("who says so")
+    group.add_argument("--by", metavar="NAME", help="who decides (default: the signed-in user)")
+    group.add_argument("--reason", metavar="TEXT", default="", help="why; kept in the journal")
+
+
+def _json(parser: Parser, text: str = "machine-readable output") -> None:
+    parser.add_argument("--json", action="store_true", help=text)
+
+
+def parser() -> tuple[Parser, dict[str, Parser]]:
+    """The whole command line, and each command's own parser by name."""
+    top = Parser(prog=PROGRAM, allow_abbrev=False, add_help=True, description=(
+        "Moves an organisation's mail from on-premises Exchange to Microsoft 365 by cutover or staged migration."))
+    top.add_argument("--version", action="store_true", help="print the version and end")
+    commands: dict[str, Parser] = {}
+    sub = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+
+    def add(name: str, text: str) -> Parser:
+        commands[name] = sub.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".",
+                                        allow_abbrev=False)
+        return commands[name]
+
+    each = add("init", "make a migration folder with the dozen answers to fill in")
+    each.add_argument("folder", metavar="DIR")
+    each.add_argument("--type", choices=["cutover", "staged"], required=True)
+
+    each = add("check", "find all that can be found wrong without contacting anything")
+    each.add_argument("files", metavar="FILE", nargs="+", help="playbooks, inventories, or batch CSV files")
+    each.add_argument("--graph", action="store_true", help="say each dependency in words")
+    _files(each)
+
+    each = add("doctor", "look at connections, rights, clock and versions")
+    _files(each)
+    _json(each)
+
+    each = add("plan", "show what apply would do; changes nothing")
+    _subject(each)
+    _plan_options(each)
+    each.add_argument("--out", metavar="FILE", help="keep the plan; apply takes the file in place of the playbook")
+
+    each = add("apply", "carry the migration out, or go on with it")
+    _subject(each, "a playbook, its folder, or a plan kept by plan --out")
+    _plan_options(each)
+    each.add_argument("--check", action="store_true", help="the same as plan")
+    each.add_argument("--yes", action="store_true", help="consent to everything the preview shows")
+    each.add_argument("--wait", action="store_true", help="stay and wait for time and people instead of ending")
+    _person(each)
+
+    each = add("status", "say where the migration stands; contacts nothing")
+    _files(each)
+    _json(each)
+    each.add_argument("--csv", action="store_true", help="one line a row, for a spreadsheet")
+
+    each = add("why", "say why a row does or does not move")
+    each.add_argument("row", metavar="ROW")
+    each.add_argument("task", metavar="TASK", nargs="?")
+    _files(each)
+    _json(each)
+
+    each = add("history", "say what happened, oldest first")
+    each.add_argument("row", metavar="ROW", nargs="?")
+    _files(each)
+    _json(each, "one event a line")
+
+    each = add("report", "write the dossier of the migration")
+    each.add_argument("--html", metavar="FILE", required=True)
+    _files(each)
+
+    for name, text in (("approve", "answer a go or no-go with go"),
+                       ("waive", "let rows go on without a task"),
+                       ("retry", "try failed rows again"),
+                       ("resolve", "say what a person has done or seen"),
+                       ("override", "lift one guard, for one act, for one hour")):
+        each = add(name, text)
+        each.add_argument("task", metavar="GUARD" if name == "override" else "TASK",
+                          help="the guard's name" if name == "override" else "a task's name or id")
+        each.add_argument("rows", metavar="ROW", nargs="*", default=[],
+                          help="the rows meant" + (" (default: all that ask)" if name != "override" else ""))
+        if name == "approve":
+            each.add_argument("--typed", metavar="NAME", help="the name the question wants to see typed")
+        if name == "resolve":
+            how = each.add_mutually_exclusive_group(required=True)
+            how.add_argument("--done", action="store_true", help="it is done")
+            how.add_argument("--redo", action="store_true", help="it is not done and may be done again")
+            each.add_argument("--evidence", metavar="TEXT", default="", help="what was seen, where it is kept")
+        _person(each)
+        _files(each)
+        _json(each)
+
+    for name, text in (("hold", "touch nothing any more: these rows, or everything"),
+                       ("release", "take a hold back")):
+        each = add(name, text)
+        each.add_argument("rows", metavar="ROW", nargs="*", default=[], help="the rows meant (default: everything)")
+        _person(each)
+        _files(each)
+        _json(each)
+
+    each = add("rehearse", "the whole migration against a simulated organisation, weeks in seconds")
+    _subject(each)
+    _files(each)
+    each.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed tells the same story (1)")
+    each.add_argument("--faults", choices=["none", "light", "heavy"], default="none")
+    each.add_argument("--kill-at", metavar="N[:WHEN]", action="append", default=[],
+                      help="kill the engine at its N-th request; WHEN is before, after or answered; may be repeated")
+    each.add_argument("--keep", metavar="DIR", help="keep journal, exports and the engine's output here")
+    _json(each, "the result as one JSON value")
+
+    each = add("inventory", "list, import or split rows")
+    kinds = each.add_subparsers(dest="what", metavar="WHAT", required=True, parser_class=Parser)
+    listing = kinds.add_parser("list", help="the rows of an inventory", allow_abbrev=False)
+    listing.add_argument("--kind", metavar="KIND")
+    _files(listing)
+    _json(listing)
+    importing = kinds.add_parser("import", help="the source's mailboxes from Active Directory as CSV",
+                                 allow_abbrev=False)
+    importing.add_argument("--out", metavar="FILE", required=True)
+    _files(importing)
+    split = kinds.add_parser("split", help="put mailboxes without a batch into batches", allow_abbrev=False)
+    split.add_argument("--size", type=int, default=80, metavar="N", help="mailboxes in a batch at most (80)")
+    split.add_argument("--prefix", default="Batch", metavar="NAME", help="batches are named NAME01, NAME02 …")
+    _files(split)
+    commands["inventory list"], commands["inventory import"], commands["inventory split"] = listing, importing, split
+
+    each = add("vars", "say a variable's value and where it comes from")
+    each.add_argument("names", metavar="NAME", nargs="*")
+    each.add_argument("--explain", action="store_true", help="every level that sets it, not only the one that counts")
+    _files(each)
+
+    each = add("doc", "the reference of a task module")
+    each.add_argument("module", metavar="MODULE", nargs="?")
+    each.add_argument("--markdown", action="store_true", help="all modules as one page")
+
+    each = add("schema", "write the JSON Schemas of playbooks and inventories")
+    each.add_argument("folder", metavar="DIR")
+
+    each = add("journal", "look after the journal")
+    acts = each.add_subparsers(dest="what", metavar="WHAT", required=True, parser_class=Parser)
+    verify = acts.add_parser("verify", help="check every record's digest", allow_abbrev=False)
+    _files(verify)
+    commands["journal verify"] = verify
+    return top, commands
+
+
+def _plan_options(parser: Parser) -> None:
+    parser.add_argument("--format", choices=["text", "json", "html"], default="text")
+    parser.add_argument("--diff", action="store_true", help="every row's changes, not only the groups")
+    parser.add_argument("--detailed-exitcode", action="store_true", help="end with 10 when changes are pending")
+    _json(parser, "one event a line; for plan the same as --format json")
+    _selection(parser)
+    _files(parser)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments as values. Raises Refusal (exit 2) and, for `--help`, HelpAsked."""
+    top, commands = parser()
+    arguments, rest = top.parse_known_args(argv)
+    if rest:
+        name = arguments.command or ""
+        own = commands.get(f"{name} {getattr(arguments, 'what', '')}".strip()) or commands.get(name) or top
+        word = rest[0]
+        what = "option" if word.startswith("-") else "argument"
+        raise Refusal(ExitCode.USAGE, Problem(
+            "the command line cannot be understood", found=f'{name or PROGRAM} has no {what} "{word}".',
+            remedy=did_you_mean(word.split("=")[0], own.options()) if what == "option" else "",
+            next_command=f"{own.prog} --help"))
+    return arguments
+
+
+def split_list(values: Sequence[str]) -> frozenset[str]:
+    """`--tags a,b --tags c` as a set."""
+    return frozenset(part.strip() for value in values for part in value.split(",") if part.strip())
+
+
+def pairs(values: Sequence[str]) -> dict[str, str]:
+    """`-e name=value` as a mapping. Raises Refusal (exit 2)."""
+    found: dict[str, str] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name.strip():
+            raise Refusal(ExitCode.USAGE, Problem(
+                "the command line cannot be understood", found=f'--extra-vars "{value}" is not NAME=VALUE.',
+                next_command=f"{PROGRAM} --help"))
+        found[name.strip()] = text
+    return found

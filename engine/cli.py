@@ -1,0 +1,78 @@
+"""Arguments in, exit code out: the console entry point, and how each way to fail is told.
+
+With `commands.py`, the one place that prints, prompts or exits. Rooms are imported by the command that needs them:
+`mailmove --version` pays for none. A bug is not a Problem: it keeps its traceback and ends with 1.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+if TYPE_CHECKING:
+    from engine.world import World
+
+PROGRAM = "mailmove"
+
+
+class Terminated(BaseException):
+    """SIGTERM: like KeyboardInterrupt, it unwinds through every `finally`, so that the journal is left whole."""
+
+
+def run() -> NoReturn:
+    """The console entry point."""
+    def end(number: int, frame: object) -> NoReturn:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that has no arrow shows an escape instead of ending the run.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if sys.argv[1:] == ["--version"]:
+        sys.exit(_version(sys.stdout))
+    from engine.world import World
+
+    sys.exit(main(sys.argv[1:], sys.stdout, sys.stderr, World()))
+
+
+def _version(stdout: TextIO) -> int:
+    from importlib.metadata import version
+
+    stdout.write(f"{PROGRAM} {version('mailmove')}\n")
+    return 0
+
+
+def main(argv: Sequence[str], stdout: TextIO, stderr: TextIO, world: World) -> int:
+    """One command, in this process. Returns its exit code (contract.ExitCode); only a bug is raised."""
+    import shlex
+
+    from engine import commands, report
+    from engine.contract import ExitCode, Fault, Refusal
+    from engine.screen import Screen
+
+    if list(argv) == ["--version"]:
+        return _version(stdout)
+    screen = Screen(stdout, stderr)
+    subject = [word for word in argv[1:2] if not word.startswith("-")]
+    try:
+        return int(commands.command(argv, screen, world))
+    except Refusal as refusal:
+        screen.error(report.problem(refusal.problem))
+        return int(refusal.exit_code)
+    except Fault as fault:
+        screen.error([*report.fault(fault), f"    {shlex.join([PROGRAM, 'doctor', *subject])}"])
+        return int(ExitCode.SOME_FAILED)
+    except (KeyboardInterrupt, Terminated) as stopped:
+        terminated = isinstance(stopped, Terminated)
+        screen.error([f"{'Terminated' if terminated else 'Interrupted'}; the journal is whole. "
+                      "The same command goes on from here:", f"    {shlex.join([PROGRAM, *argv])}"])
+        return int(ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has gone (`| head`): nothing is left to say. The interpreter's last flush must not complain.
+        import os
+
+        if stdout is sys.stdout:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.CONVERGED)

@@ -1,0 +1,113 @@
+"""doctor: what must be well before the first plan – versions, clock, state folder, each connection and its rights.
+
+Every look is a harmless read. One ill finding does not hide the next.
+"""
+
+from __future__ import annotations
+
+import platform
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from engine.app import Migration
+from engine.contract import Fault
+from engine.report import duration, moment, wrap
+
+#: SQLite versions before this one lack what the journal is made of (STRICT tables, RETURNING).
+SQLITE_MIN = (3, 37, 0)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `remedy` says what a person may do where it is not well."""
+
+    what: str
+    well: bool
+    text: str
+    remedy: str = ""
+
+
+def lines(finding: Finding) -> Iterator[str]:
+    yield f"  {'ok ' if finding.well else 'ILL'}  {finding.what}: {finding.text}"
+    if finding.remedy and not finding.well:
+        yield from wrap(finding.remedy, "       ")
+
+
+def examine(migration: Migration) -> Iterator[Finding]:
+    """Looks at everything, the nearest first. Raises nothing: what fails is a finding."""
+    found = tuple(map(int, sqlite3.sqlite_version.split(".")))
+    yield Finding("python", True, platform.python_version())
+    yield Finding("sqlite", found >= SQLITE_MIN, sqlite3.sqlite_version, "Use a Python with SQLite 3.37 or newer.")
+    yield Finding("clock", True, moment(migration.world.clock.now()))
+    yield _state(migration)
+    rights = _rights(migration)
+    for name in migration.inventory.connections:
+        yield _connection(migration, name, rights.get(name, ()))
+    for name in sorted(rights.keys() - migration.inventory.connections.keys() - {""}):
+        yield Finding(name, False, "the playbook needs it; the inventory does not name it",
+                      f"Add connections: {name}: to the inventory.")
+    migration.site.close()
+
+
+def _state(migration: Migration) -> Finding:
+    folder = migration.folder
+    near = next(each for each in (folder, *folder.parents) if each.exists())
+    try:
+        journal = migration.journal(create=False)
+        records, _ = journal.head()
+        journal.close()
+    except Exception as error:  # a journal that cannot be opened says why in its own words
+        problem = getattr(error, "problem", None)
+        return Finding("state", False, f"{folder}: {problem.found if problem else error}",
+                       problem.remedy if problem else "")
+    return Finding("state", near.is_dir(), f"{folder}, {records:,} journal records")
+
+
+def _rights(migration: Migration) -> dict[str, tuple[str, ...]]:
+    """Connection → the rights that the playbook's modules need of it."""
+    needed: dict[str, set[str]] = {}
+    for template in migration.program.templates:
+        needed.setdefault(template.module.connection, set()).update(template.module.rights)
+    return {name: tuple(sorted(rights)) for name, rights in needed.items()}
+
+
+def _connection(migration: Migration, name: str, rights: tuple[str, ...]) -> Finding:
+    needs = f"; needs {', '.join(rights)}" if rights else ""
+    clock = migration.world.clock
+    begun = clock.now()
+    try:
+        text = LOOKS[name](migration.site.client(name), migration) if name in LOOKS else "opened"
+    except Fault as fault:
+        remedy = fault.remedy or (f"The account needs: {', '.join(rights)}." if rights else "")
+        code = f" ({fault.code})" if fault.code else ""
+        return Finding(name, False, f"{fault.text}{code}{needs}", remedy)
+    took = clock.now() - begun
+    return Finding(name, True, text + (f" in {duration(took)}" if took else "") + needs)
+
+
+def _graph(client: Any, migration: Migration) -> str:
+    organisation = client.organization()
+    return f"tenant {getattr(organisation, 'id', organisation)}"
+
+
+def _exchange_online(client: Any, migration: Migration) -> str:
+    return f"{len(client.endpoints())} migration endpoints"
+
+
+def _dns(client: Any, migration: Migration) -> str:
+    rows = migration.program.rows
+    zones = sorted({str(rows.fields("domains", key)["zone"]) for key in rows.keys("domains")})
+    for zone in zones:
+        client.record_set(zone, "@", "SOA")
+    return f"{len(zones)} zones answered by every authoritative server"
+
+
+def _directory(client: Any, migration: Migration) -> str:
+    return f"Exchange servers: {', '.join(map(str, client.servers()))}"
+
+
+LOOKS: dict[str, Callable[[Any, Migration], str]] = {
+    "graph": _graph, "exchange_online": _exchange_online, "dns": _dns, "directory": _directory,
+}

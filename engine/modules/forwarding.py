@@ -1,0 +1,74 @@
+"""forwarding: new mail of a source mailbox goes on to the cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, ClassVar
+
+from engine.connections import Site
+from engine.connections.directory_objects import Modification, target
+from engine.contract import Diff, Failing, Fault, Outlook, Rejected, State, Unknown, Want
+from engine.modules.base import Effect, Module, Reading, Undo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forwarding(Module):
+    """The recipient's targetAddress is the cloud mailbox's routing address (S-30).
+
+    The migration service sets it when a staged copy starts; where it has, there is nothing to do.
+    """
+
+    address: Annotated[str, "Primary address of the source mailbox."]
+    target_address: Annotated[str, "Where mail goes on to, as in anna@contoso.onmicrosoft.com."]
+
+    family: ClassVar[str] = "forwarding"
+    connection: ClassVar[str] = "directory"
+    effect: ClassVar[Effect] = "set"
+    undo: ClassVar[Undo] = "restore"
+    settles_within: ClassVar[timedelta] = timedelta(minutes=15)
+    rights: ClassVar[tuple[str, ...]] = ("WriteProperty on targetAddress",)
+
+    def key(self) -> str:
+        return f"forwarding/{self.address.lower()}"
+
+    def problems(self) -> Iterator[str]:
+        if "@" not in self.target_address:
+            yield "target_address: an SMTP address"
+        elif (target(self.target_address) or "").removeprefix("SMTP:") == self.address.lower():
+            yield "target_address: mail would go round in a circle"
+
+    def want(self) -> Want:
+        return {"target_address": target(self.target_address)}
+
+    def read(self, site: Site) -> State | None:
+        found = self.read_many(site, [self])[self.key()]
+        if isinstance(found, Unknown):
+            raise Rejected("directory", found.reason)
+        return found
+
+    @classmethod
+    def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
+        addresses = {module.key(): module.key().partition("/")[2] for module in modules}
+        found = site.directory.find(addresses.values())
+        answers: dict[str, Reading] = {}
+        for key, address in addresses.items():
+            one = found.get(address)
+            answers[key] = Unknown(str(one)) if isinstance(one, Fault) else (
+                None if one is None else {"target_address": one.target_address, "dn": one.dn})
+        return answers
+
+    def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
+        if state is None:
+            return Failing(f"the directory has no recipient {self.address}", "check the inventory's addresses")
+        return None
+
+    def apply(self, site: Site, diff: Diff) -> None:
+        assert diff.before is not None
+        before, wanted = diff.before["target_address"], target(self.target_address) or ""
+        # Deleting the very value that was read makes it a compare-and-set; "add" fails where one has appeared.
+        changes = [Modification("add", "targetAddress", (wanted.encode(),))]
+        if before is not None:
+            changes.insert(0, Modification("delete", "targetAddress", (str(before).encode(),)))
+        site.directory.modify(str(diff.before["dn"]), changes)

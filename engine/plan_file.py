@@ -1,0 +1,75 @@
+"""A plan as JSON: for programs to read, and to be kept by `plan --out` and carried out by `apply PLANFILE`.
+
+The file says which playbook and inventory it was made from, so that `apply` needs nothing else. It is consent, not
+a script: `apply` resolves the playbook again, reads the world again, and acts only on what the plan showed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from engine.contract import CalendarEntry, ExitCode, Plan, PlanGroup, Problem, Refusal
+from engine.screen import plain
+
+FORM = "mailmove plan 1"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a plan file holds: the plan, and from which files it was made."""
+
+    plan: Plan
+    playbook: Path
+    inventory: Path
+    extra_vars: Mapping[str, str]
+
+
+def as_mapping(plan: Plan, playbook: Path, inventory: Path, extra_vars: Mapping[str, str]) -> dict[str, Any]:
+    """The plan in JSON's own types. Paths are absolute: the file may be carried to another folder."""
+    found = {name: plain(each) for name, each in vars(plan).items() if name not in ("groups", "calendar", "problems")}
+    found["groups"] = [plain(asdict(group)) for group in plan.groups]
+    found["calendar"] = [plain(asdict(entry)) for entry in plan.calendar]
+    found["problems"] = [{"summary": each.summary, "found": each.found, "remedy": each.remedy}
+                         for each in plan.problems]
+    return {"form": FORM, "playbook_file": str(playbook.resolve()), "inventory_file": str(inventory.resolve()),
+            "extra_vars": dict(extra_vars), **found}
+
+
+def is_plan_file(path: Path) -> bool:
+    """Whether a file is a kept plan rather than a playbook."""
+    if path.suffix != ".json" or not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        return FORM in stream.read(200)
+
+
+def read(path: Path) -> Kept:
+    """A kept plan. Raises Refusal (exit 6) when the file is not one, or not one of this version."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["form"] != FORM:
+            raise ValueError(f"form {found['form']!r}")
+        plan = Plan(
+            name=found["name"], playbook=found["playbook"], made_at=_time(found["made_at"]), digest=found["digest"],
+            tasks=found["tasks"],
+            groups=[PlanGroup(**{**each, "rows": tuple(each["rows"]), "guarded": tuple(each["guarded"])})
+                    for each in found["groups"]],
+            calendar=[CalendarEntry(each["text"], _time(each["at"]) if each["at"] else None, each["after"],
+                                    each["rows"]) for each in found["calendar"]],
+            problems=[Problem(**each) for each in found["problems"]],
+            counts=found["counts"], tokens={bytes.fromhex(each) for each in found["tokens"]},
+            rows=found["rows"], order=found["order"])
+        return Kept(plan, Path(found["playbook_file"]), Path(found["inventory_file"]), found["extra_vars"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refusal(ExitCode.STALE, Problem(
+            "the plan file cannot be used", found=f"{path}: {error}.", remedy="Make the plan again.",
+            next_command="mailmove plan PLAYBOOK --out FILE")) from None
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

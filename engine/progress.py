@@ -1,0 +1,173 @@
+"""How a run looks while it runs: a live table for a person, plain lines for a log, JSON lines for a program.
+
+Each is a listener of the run's events (docs/events.md). It only listens: an error in here would end the run, so it
+takes what the events hold and expects nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engine.contract import Event, Template
+from engine.report import COLUMNS, PHASES, SIGNS, moment, named, shorten, wrap
+from engine.screen import Screen, visible
+
+if TYPE_CHECKING:
+    from rich.live import Live
+#: Of one kind of event and one task, this many rows are named in a plain line.
+ROWS_NAMED = 3
+
+
+class Progress(Protocol):
+    def __call__(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def progress(screen: Screen, templates: Sequence[Template], *, json: bool) -> Progress:
+    """The listener that fits: JSON lines when asked for, a live table on a terminal, else plain lines."""
+    if json:
+        return JsonLines(screen)
+    return LiveTable(screen, templates) if screen.interactive else Lines(screen)
+
+
+class JsonLines:
+    """One event a line: `{"event": kind, "at": …, "task": …, "row": …, …}`."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+
+    def __call__(self, event: Event) -> None:
+        said: dict[str, Any] = {"event": event.kind, "at": event.at}
+        if event.task:
+            said["task"] = event.task
+        if event.row:
+            said["row"] = event.row
+        fields = {name: asdict(each) if is_dataclass(each) and not isinstance(each, type) else each
+                  for name, each in event.fields.items()}
+        self.screen.json({**fields, **said})
+
+    def close(self) -> None:
+        pass
+
+
+class Lines:
+    """What was done and what stopped, one line for equal neighbours: 238 licences are one line, not 238."""
+
+    def __init__(self, screen: Screen, *, parked: bool = True) -> None:
+        self.screen = screen
+        self._parked = parked
+        self._same: tuple[str, str, str] | None = None
+        self._rows: list[str] = []
+        self._count = 0
+
+    def __call__(self, event: Event) -> None:
+        fields = event.fields
+        if event.kind == "acted":
+            self._add(event, SIGNS.get(str(fields.get("verb")), "~"), "")
+        elif event.kind == "failed":
+            self._add(event, "failed:", str(fields.get("reason", "")))
+        elif event.kind == "parked" and self._parked:
+            until = fields.get("until")
+            reason = str(fields.get("reason") or fields.get("what") or "")
+            self._add(event, str(fields.get("phase") or "parked") + ":",
+                      reason + (f" (until {moment(until)})" if until else ""))
+        elif event.kind == "waiting":
+            self._flush()
+            until = fields.get("until")
+            self._say(event, "waiting " + (f"until {moment(until)}" if until else "for a person's word"))
+        elif event.kind in ("run_ended", "consent_needed"):
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+
+    def _add(self, event: Event, sign: str, reason: str) -> None:
+        same = (sign, event.task, reason)
+        if same != self._same:
+            self._flush()
+            self._same = same
+        self._count += 1
+        if len(self._rows) < ROWS_NAMED:
+            self._rows.append(event.row)
+
+    def _flush(self) -> None:
+        if self._same is None:
+            return
+        sign, task, reason = self._same
+        rows = named(self._rows, self._count, 50)
+        text = f"  {sign} {task_name(task)}  {rows}"
+        self.screen.line(text if not reason or len(text) + len(reason) > COLUMNS - 3 else f"{text}   {reason}")
+        if reason and len(text) + len(reason) > COLUMNS - 3:
+            self.screen.lines(wrap(reason, "        "))
+        self._same, self._rows, self._count = None, [], 0
+
+    def _say(self, event: Event, text: str) -> None:
+        self.screen.line(f"{moment(event.at)}  {text}")
+
+
+class LiveTable:
+    """A live table of plays by phase with the last acts under it, drawn by rich on the terminal."""
+
+    def __init__(self, screen: Screen, templates: Sequence[Template]) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._plays = {f"{each.play} / {each.name}": each.play for each in templates}
+        self._done: dict[str, int] = {}
+        self._stopped: dict[tuple[str, str], str] = {}
+        self._last: list[str] = []
+        self._state = ""
+        self._live: Live = Live(console=Console(file=screen.out, highlight=False, markup=False),
+                                refresh_per_second=4, get_renderable=self._draw, transient=True)
+
+    def __call__(self, event: Event) -> None:
+        place = (event.task, event.row)
+        if event.kind == "run_started":
+            self._live.start()  # not before: until then the plan is shown and consent is asked for
+        elif event.kind == "settled":
+            self._done[event.task] = self._done.get(event.task, 0) + 1
+            self._stopped.pop(place, None)
+        elif event.kind in ("failed", "parked"):
+            self._stopped[place] = str(event.fields.get("phase") or "failed")
+        if event.kind in ("acted", "failed", "parked"):
+            sign = SIGNS.get(str(event.fields.get("verb")), "!")
+            self._last = [*self._last[-5:], shorten(visible(
+                f"{sign} {task_name(event.task)}  {event.row}  {event.fields.get('reason', '')}"), COLUMNS)]
+        elif event.kind == "waiting":
+            until = event.fields.get("until")
+            self._state = "waiting " + (f"until {moment(until)}" if until else "for a person's word")
+        elif event.kind == "waited":
+            self._state = ""
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def _draw(self) -> Group:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        plays: dict[str, dict[str, int]] = {}
+        for task, count in [*self._done.items()]:
+            phases = plays.setdefault(self._plays.get(task, task), {})
+            phases["done"] = phases.get("done", 0) + count
+        for (task, _), phase in [*self._stopped.items()]:
+            phases = plays.setdefault(self._plays.get(task, task), {})
+            phases[phase] = phases.get(phase, 0) + 1
+        heads = [name for name in PHASES if any(phases.get(name) for phases in plays.values())]
+        drawn = Table(box=None)
+        drawn.add_column("")
+        for name in heads:
+            drawn.add_column(name, justify="right")
+        for play in dict.fromkeys(self._plays.values()):
+            if play in plays:
+                drawn.add_row(Text(visible(play)), *(f"{plays[play].get(name, 0):,}" for name in heads))
+        return Group(drawn, Text("\n".join([*self._last, self._state])))
+
+
+def task_name(label: str) -> str:
+    """The task's own name of a label «play / task»."""
+    return label.rpartition(" / ")[2]

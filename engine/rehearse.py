@@ -1,0 +1,414 @@
+"""rehearse: the user's own rows and plays against a simulated organisation, weeks in seconds, with kills on request.
+
+The engine runs as a child process with an inventory in which only connections and clock are others: no code asks
+whether it is rehearsing. Afterwards the playbook runs once more and must find nothing to do.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from argparse import Namespace
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+from engine import app, report
+from engine.contract import Event, ExitCode, Problem, Refusal
+from engine.laboratory import Lab, Workplace, python
+from engine.people import Person
+from engine.progress import Lines
+from engine.screen import Screen, plain
+from engine.world import SystemClock, World
+
+#: Between two looks at whether the engine waits.
+LOOK_SECONDS = 0.004
+#: New runs without any change before the rehearsal says that it is stuck.
+IDLE_RUNS_MAX = 3
+#: How a run may end that a person's word and another run can mend. 143: it was asked to end because it was stuck.
+PERSON_CAN_HELP = frozenset({ExitCode.SOME_FAILED, ExitCode.DOUBT, ExitCode.PARKED_ON_TIME, ExitCode.PARKED_ON_PERSON,
+                             ExitCode.TERMINATED})
+
+
+@dataclass(frozen=True)
+class Kill:
+    """The engine is killed at its `at`-th request of the whole rehearsal: before it is handled, after, or answered."""
+
+    at: int
+    when: str = "before"
+
+    @classmethod
+    def parse(cls, text: str) -> Kill:
+        """From `N[:WHEN]`. Raises Refusal (exit 2)."""
+        number, _, when = text.partition(":")
+        if not number.isdigit() or when not in ("", "before", "after", "answered"):
+            raise Refusal(ExitCode.USAGE, Problem(
+                "the command line cannot be understood", found=f'--kill-at "{text}" is not N[:before|after|answered].',
+                next_command="mailmove rehearse --help"))
+        return cls(int(number), when or "before")
+
+
+@dataclass
+class Rehearsal:
+    """What came out of it. `digest` is the organisation's at the end, without times and ids."""
+
+    exit_code: int = 0
+    kills: int = 0
+    runs: int = 0
+    said: int = 0
+    changed: int = 0
+    virtual_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    requests: int = 0
+    digest: str = ""
+    again_changed: int | None = None
+    again_same: bool | None = None
+    twice: list[str] = field(default_factory=list)
+    predictions: dict[str, int] = field(default_factory=dict)
+    tasks: list[Mapping[str, Any]] = field(default_factory=list)
+    parked: list[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def well(self) -> bool:
+        return (self.exit_code == ExitCode.CONVERGED and self.again_changed == 0 and bool(self.again_same)
+                and not self.twice)
+
+
+def organisation(migration: app.Migration) -> dict[str, Any]:
+    """The user's rows as the lab's description of the organisation (docs/design.md, "The lab")."""
+    program, rows = migration.program, migration.program.rows
+    settings = program.settings
+    return plain({  # type: ignore[no-any-return]
+        "type": settings.get("type"), "exchange": settings.get("exchange"), "tenant": settings.get("tenant"),
+        "vars": dict(migration.inventory.vars),
+        "rows": {kind: [dict(rows.fields(kind, key)) for key in rows.keys(kind)]
+                 for kind in rows.kinds() if kind != "organisation"}})
+
+
+def write_inventory(original: Path, ready: Mapping[str, Any], folder: Path) -> Path:
+    """The user's inventory with the lab's connections and clock, in `folder`, the files it names beside it.
+
+    How a connection acts (`provider: by_hand`, `shell: none`) stays the user's choice: it is part of what is rehearsed.
+    """
+    from engine.language import source
+    from engine.language.inventory_schema import CONNECTIONS
+
+    root = source.read(original).root
+    assert root is not None
+    found: dict[str, Any] = source.plain(root)
+    given: Mapping[str, Any] = found.get("connections") or {}
+    connections = {}
+    for name, settings in ready["connections"].items():
+        chosen = given.get(name) or {}
+        # the lab offers more doors than an inventory knows (an internal DNS view): those are not the engine's
+        known = {word: each for word, each in settings.items() if word in CONNECTIONS[name]["properties"]}
+        connections[name] = {**_secrets_named(known, folder, name),
+                             **{word: chosen[word] for word in ("provider", "shell") if word in chosen}}
+        if chosen.get("provider") == "list":
+            connections[name] = dict(chosen)
+            _copy(original.parent, str(chosen["file"]), folder)
+    found |= {"connections": connections, "clock": ready["clock"]}
+    if "tenant" in ready:
+        found["tenant"] = ready["tenant"]
+    for rows in (found.get("rows") or {}).values():
+        if isinstance(rows, str):
+            _copy(original.parent, rows, folder)
+        for row in rows if isinstance(rows, tuple) else ():
+            if row.get("csv"):
+                _copy(original.parent, row["csv"], folder)
+    inventory = folder / "inventory.yml"
+    # JSON is YAML: no text of the user's inventory can change its meaning on the way. A secret is JSON with a tag.
+    text = json.dumps(plain(found), indent=1).replace(f'"{NAMED}', '!secret "file:')
+    inventory.write_text(text, encoding="utf-8")
+    return inventory
+
+
+#: Stands before a secret's path until the text is written; no value of an inventory can hold a NUL.
+NAMED = json.dumps("\0secret ")[1:-1]
+
+
+def _secrets_named(settings: Mapping[str, Any], folder: Path, connection: str) -> dict[str, Any]:
+    """The lab's secrets as files that the inventory names: an inventory with a secret in it is refused."""
+    found = dict(settings)
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found[name] = _secrets_named(value, folder, f"{connection}-{name}")
+        elif name in ("password", "client_secret", "certificate_password", "secret"):
+            path = folder / "secrets" / f"{connection}-{name}"
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            path.write_text(str(value), encoding="utf-8")
+            found[name] = f"\0secret {path}"
+    return found
+
+
+def _copy(source: Path, name: str, target: Path) -> None:
+    (target / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source / name, target / name)
+
+
+class Engine:
+    """One `mailmove apply` as a child process, its events read from a file as they come."""
+
+    def __init__(self, words: Sequence[str], output: Path, environment: Mapping[str, str]) -> None:
+        self._out: IO[bytes] = output.open("wb")
+        self.output = output
+        self.process = subprocess.Popen([sys.executable, "-P", "-m", "engine", "apply", *words],
+                                        stdin=subprocess.DEVNULL, stdout=self._out, stderr=subprocess.STDOUT,
+                                        env=python(environment))
+        self._in = output.open("rb")
+        self._half = b""
+        self.outcome: Mapping[str, Any] = {}
+        self.last: deque[str] = deque(maxlen=40)
+
+    def events(self) -> Iterator[Mapping[str, Any]]:
+        """The events that have come since the last look."""
+        *whole, self._half = (self._half + self._in.read()).split(b"\n")
+        for line in whole:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                self.last.append(line.decode(errors="replace"))
+                continue
+            if event.get("event") == "outcome":
+                self.outcome = event
+            yield event
+
+    def stop(self) -> int:
+        """Asks it to end, as Ctrl-C or a service's stop would."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        code = self.process.wait()
+        self.close()
+        return code
+
+    def close(self) -> None:
+        self._in.close()
+        self._out.close()
+
+
+@dataclass
+class Stage:
+    """One rehearsal under way: the lab, the person, and one engine after the other."""
+
+    lab: Lab
+    person: Person
+    words: Sequence[str]
+    folder: Path
+    kills: list[Kill]
+    screen: Screen | None
+    world: World
+    result: Rehearsal = field(default_factory=Rehearsal)
+
+    def perform(self) -> int:
+        """Runs the engine until it ends by itself; a killed one is started again. Its last exit code."""
+        idle, killed = 0, 0
+        while True:
+            engine = self._engine("--wait")
+            listener = Lines(self.screen, parked=False) if self.screen else None
+            stuck = self._watch(engine, listener)
+            if listener:
+                listener.close()
+            code = engine.stop()
+            self.last = list(engine.last)
+            self._count(engine.outcome)
+            if code == -9 and self.kills and not stuck:
+                self.kills.pop(0)
+                self.result.kills += 1
+                killed += 1
+                self._say(f"killed at request {self._requests():,}; started again")
+                continue
+            if code == ExitCode.CONVERGED:
+                return code
+            # Rows failed, or nobody could help by waiting. A person looks, says what there is to say, and runs it
+            # again an hour later; a new run also asks anew for consent.
+            said = self._answer()
+            idle = idle + 1 if not (said or engine.outcome.get("changed")) else 0
+            if idle >= IDLE_RUNS_MAX or code not in PERSON_CAN_HELP:
+                return int(ExitCode.PARKED_ON_PERSON) if stuck else code
+            self.lab.post("/clock/advance", seconds=3600)
+
+    def _answer(self) -> int:
+        said = self.person.answer()
+        for words in self.person.said[-said:] if said else ():
+            self._say(f"person: {words}")
+        return said
+
+    def again(self) -> None:
+        """The playbook once more: it must change nothing, here and over there."""
+        before = (self.lab.get("/state/digest"), self.lab.get("/counters")["moved"])
+        engine = self._engine()
+        while engine.process.poll() is None:
+            if self.lab.get("/clock/pending")["waiting"] is not None:
+                self.lab.post("/clock/grant", move=True)
+            SystemClock().sleep(LOOK_SECONDS)
+        code = engine.process.wait()
+        for _ in engine.events():
+            pass
+        engine.close()
+        self.last = list(engine.last)
+        self.result.again_changed = engine.outcome.get("changed") if code == ExitCode.CONVERGED else -1
+        self.result.again_same = before == (self.lab.get("/state/digest"), self.lab.get("/counters")["moved"])
+        self.result.digest = str(_digest(before[0]))
+
+    def _engine(self, *more: str) -> Engine:
+        self.result.runs += 1
+        engine = Engine([*self.words, "--yes", "--json", *more], self.folder / f"engine-{self.result.runs}.jsonl",
+                        self.world.environment)
+        while self.kills and self.kills[0].at <= self._requests():
+            self.kills.pop(0)  # already behind us
+        if self.kills:
+            self.lab.post("/kill", pid=engine.process.pid, at=self.kills[0].at - self._requests(),
+                          when=self.kills[0].when)
+        return engine
+
+    def _watch(self, engine: Engine, listener: Lines | None) -> bool:
+        """Until the engine ends; True when it waits for something that nobody will bring."""
+        while engine.process.poll() is None:
+            self._tell(engine, listener)
+            pending = self.lab.get("/clock/pending")["waiting"]
+            if pending is None:
+                SystemClock().sleep(LOOK_SECONDS)
+                continue
+            said = self._answer()
+            if not said and pending.get("until") is None:
+                return True
+            self.lab.post("/clock/grant", move=not said)
+        self._tell(engine, listener)
+        return False
+
+    def _tell(self, engine: Engine, listener: Lines | None) -> None:
+        for event in engine.events():
+            if listener and event.get("event") in ("acted", "failed"):
+                fields = {name: each for name, each in event.items() if name not in ("event", "at", "task", "row")}
+                listener(Event(event["event"], datetime.fromisoformat(event["at"]), event.get("task", ""),
+                               event.get("row", ""), fields))
+
+    def _count(self, outcome: Mapping[str, Any]) -> None:
+        for name, number in (outcome.get("predictions") or {}).items():
+            self.result.predictions[name] = self.result.predictions.get(name, 0) + number
+
+    def _requests(self) -> int:
+        return sum(self.lab.get("/counters")["requests"].values())
+
+    def _say(self, text: str) -> None:
+        if self.screen:
+            now = datetime.fromisoformat(self.lab.get("/clock")["now"])
+            self.screen.line(f"{report.moment(now)}  {text}")
+
+
+def rehearse(migration: app.Migration, *, seed: int, faults: str, kills: Sequence[Kill], folder: Path,
+             extra_vars: Mapping[str, str], screen: Screen | None, world: World) -> Rehearsal:
+    """The whole migration in `folder`. Raises LabFailed when the lab does, Refusal when the person is stuck."""
+    from engine.cli import main
+
+    begun = SystemClock().now()
+    with Lab(folder, organisation(migration), seed=seed, faults=faults, environment=world.environment) as lab:
+        inventory = write_inventory(migration.place.inventory, lab.ready, folder)
+        start = datetime.fromisoformat(lab.get("/clock")["now"])
+        playbook, files = str(migration.place.playbook), ["-i", str(inventory), "--state", str(folder / "state")]
+
+        def command(argv: Sequence[str]) -> tuple[int, str, str]:
+            out, err = io.StringIO(), io.StringIO()
+            return main(argv, out, err, world), out.getvalue(), err.getvalue()
+
+        connections = lab.ready["connections"]
+        account = connections.get("ews") or connections.get("directory") or {}
+        words = ["-p", playbook, *files]
+        person = Person(command, words, Workplace(lab, account))
+        extra = [word for name, value in extra_vars.items() for word in ("-e", f"{name}={value}")]
+        stage = Stage(
+            lab, person, [playbook, *files, *extra], folder, sorted(kills, key=lambda kill: kill.at), screen, world)
+        result = stage.result
+        result.exit_code = stage.perform()
+        result.virtual_seconds = (datetime.fromisoformat(lab.get("/clock")["now"]) - start).total_seconds()
+        if result.exit_code == ExitCode.CONVERGED:
+            stage.again()
+        elif screen and stage.last:
+            screen.error(stage.last)
+        counters = lab.get("/counters")
+        result.requests, result.said = sum(counters["requests"].values()), len(person.said)
+        history = [json.loads(line) for line in command(["history", *words, "--json"])[1].splitlines()]
+        result.changed = sum(record["kind"] == "settled" and record["body"]["acted"] for record in history)
+        result.twice = list(_twice(counters["effects"], history))
+        status = person.status()
+        result.tasks, result.parked = list(status["tasks"]), list(status["parked"])
+        if not result.digest:
+            result.digest = str(_digest(lab.get("/state/digest")))
+        result.wall_seconds = (SystemClock().now() - begun).total_seconds()
+        lab.post("/stop")
+    return result
+
+
+def _digest(answer: Any) -> Any:
+    return answer["digest"] if isinstance(answer, Mapping) else answer
+
+
+def _twice(effects: Mapping[str, int], history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Effects that happened more often than the journal has acts for them on that thing."""
+    acts: dict[str, set[str]] = {}
+    for record in history:
+        if record["kind"] == "intent":
+            acts.setdefault(record["key"], set()).add(record["identity"])
+    for effect, count in sorted(effects.items()):
+        thing = effect.rpartition(" ")[0] or effect
+        # A record set is replaced once for each task that owns it; everything else happens once.
+        allowed = max(1, len(acts.get(thing, ()))) if thing.startswith("dns/") else 1
+        if count > allowed:
+            yield f"{effect}: {count} times"
+
+
+def command(arguments: Namespace, place: app.Place, extra_vars: Mapping[str, str], screen: Screen, world: World,
+            again: Callable[..., str]) -> int:
+    """The command `rehearse`."""
+    migration = app.load(place, extra_vars, world)
+    kills = [Kill.parse(text) for text in arguments.kill_at]
+    with tempfile.TemporaryDirectory(prefix="mailmove-rehearsal-") as temporary:
+        folder = Path(arguments.keep or temporary).resolve()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise Refusal(ExitCode.USAGE, Problem("the folder is not empty", found=f"{folder} holds files already.",
+                                                  remedy="Name a new one: a rehearsal begins with an empty journal."))
+        result = rehearse(migration, seed=arguments.seed, faults=arguments.faults, kills=kills, folder=folder,
+                          extra_vars=extra_vars, screen=None if arguments.json else screen, world=world)
+    if arguments.json:
+        screen.json({**asdict(result), "well": result.well})
+    else:
+        screen.lines(lines(result))
+        screen.lines(report.next_step(again("plan" if result.well else "check")))
+    if result.well:
+        return ExitCode.CONVERGED
+    return result.exit_code or ExitCode.SOME_FAILED
+
+
+def lines(result: Rehearsal) -> Iterator[str]:
+    """The rehearsal's own report."""
+    yield ""
+    yield from report.recap(result.tasks, [task["counts"] for task in result.tasks])
+    yield ""
+    yield (f"{report.duration(timedelta(seconds=result.virtual_seconds))} of migration in "
+           f"{result.wall_seconds:.1f} seconds: {result.changed:,} changes, {result.requests:,} requests, "
+           f"{result.said:,} answers of a person, {result.kills} kills.")
+    made = result.predictions
+    if made:
+        yield (f"Predictions: {made.get('kept', 0):,} kept, {made.get('broken', 0):,} broken, "
+               f"{made.get('uncovered', 0):,} acts not predicted.")
+    if result.twice:
+        yield f"Done more than once: {len(result.twice)}"
+        yield from (f"  {each}" for each in result.twice[:10])
+    else:
+        yield "Done more than once: nothing."
+    if result.again_changed is not None:
+        changed = "failed" if result.again_changed < 0 else f"{result.again_changed} changed"
+        yield (f"The same playbook once more: {changed}; the organisation is "
+               f"{'the same' if result.again_same else 'NOT the same'} (digest {result.digest[:16]}).")
+    if result.exit_code:
+        yield f"The engine ended with exit code {result.exit_code}."
+        for row in result.parked[:20]:
+            yield report.shorten(f"  {row['phase']}: {row['task']}  {row['row']}: {row['reason']}", 200)

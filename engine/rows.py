@@ -1,0 +1,159 @@
+"""The commands about rows and variables: `inventory list`, `inventory import`, `inventory split`, `vars`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine import app, report
+from engine.arguments import did_you_mean
+from engine.contract import ExitCode, Plain, Problem, Refusal, Rows
+from engine.screen import Screen
+from engine.world import World, write_whole
+
+if TYPE_CHECKING:
+    from engine.language.resolve import Origin
+
+Again = Callable[..., str]
+
+
+def inventory(arguments: Namespace, place: app.Place, screen: Screen, world: World, again: Again) -> int:
+    """`inventory list | import | split`."""
+    return {"list": _list, "import": _import, "split": _split}[arguments.what](arguments, place, screen, world, again)
+
+
+def _list(arguments: Namespace, place: app.Place, screen: Screen, world: World, again: Again) -> int:
+    from engine.language import inventory as inventories
+
+    rows = inventories.load(place.inventory)
+    kinds = [kind for kind in rows.kinds() if rows.keys(kind)]
+    if arguments.kind and arguments.kind not in rows.kinds():
+        raise Refusal(ExitCode.USAGE, Problem(
+            "unknown kind", found=f'There are no rows of the kind "{arguments.kind}".',
+            remedy=did_you_mean(arguments.kind, rows.kinds()) or f"Kinds: {', '.join(kinds)}."))
+    if arguments.json:
+        for kind in [arguments.kind] if arguments.kind else kinds:
+            for key in rows.keys(kind):
+                screen.json({"kind": kind, "row": key, **rows.fields(kind, key)})
+        return ExitCode.CONVERGED
+    if arguments.kind:
+        screen.lines(rows.keys(arguments.kind))
+    else:
+        screen.lines(report.table([[kind, str(len(rows.keys(kind))), report.shorten(
+            ", ".join(rows.keys(kind)[:4]), 70)] for kind in kinds]))
+    screen.lines(report.next_step(again("plan")))
+    return ExitCode.CONVERGED
+
+
+def _import(arguments: Namespace, place: app.Place, screen: Screen, world: World, again: Again) -> int:
+    """The mailboxes of the source's directory, in the form of mailboxes.csv; batch and licence are left to fill in."""
+    from engine.connections import Site
+    from engine.language import inventory as inventories
+
+    found = inventories.load(place.inventory)
+    site = Site(found.connections, found.settings, world)
+    try:
+        mailboxes = site.directory.mailboxes()
+    finally:
+        site.close()
+    text = as_csv(COLUMNS, ([
+        address, getattr(each, "name", "") or address, each.type, ";".join(_aliases(address, each.proxies)),
+        getattr(each, "server", ""), "", "", ""] for address, each in sorted(mailboxes.items()) if each.is_mailbox))
+    write_whole(Path(arguments.out), text.encode(), 0o644)
+    screen.line(f"{arguments.out}: {text.count(chr(10)) - 1:,} mailboxes.")
+    screen.lines(report.next_step(again("check")))
+    return ExitCode.CONVERGED
+
+
+COLUMNS = ("address", "name", "type", "aliases", "server", "batch", "sku", "usage_location")
+
+
+def _aliases(address: str, proxies: Iterable[str]) -> list[str]:
+    """The further SMTP addresses of a proxy list (`SMTP:` is the primary, `smtp:` an alias)."""
+    found = {proxy.partition(":")[2].lower() for proxy in proxies if proxy.lower().startswith("smtp:")}
+    return sorted(found - {address})
+
+
+def _split(arguments: Namespace, place: app.Place, screen: Screen, world: World, again: Again) -> int:
+    """Batches for mailboxes that have none, as Microsoft's CSV; those that have one keep it (sticky)."""
+    from engine.language import inventory as inventories
+
+    if arguments.size < 1:
+        raise Refusal(ExitCode.USAGE, Problem("the command line cannot be understood",
+                                              found=f"--size {arguments.size} is less than 1."))
+    found = inventories.load(place.inventory)
+    made = split(found, arguments.size, arguments.prefix)
+    folder = place.inventory.parent / "batches"
+    folder.mkdir(exist_ok=True)
+    for batch, addresses in made.items():
+        target = folder / f"{batch}.csv"
+        if target.exists():
+            raise Refusal(ExitCode.USAGE, Problem("the file is there already", found=f"{target} was left as it is.",
+                                                  remedy="Name other batches with --prefix."))
+        write_whole(target, as_csv(["EmailAddress"], ([address] for address in addresses)).encode(), 0o644)
+    for batch, addresses in made.items():
+        screen.line(f"  - {{batch: {batch}, csv: batches/{batch}.csv}}   # {len(addresses)} mailboxes")
+    screen.line("Put these lines under rows: batches: in the inventory." if made else "Every mailbox has a batch.")
+    screen.lines(report.next_step(again("check")))
+    return ExitCode.CONVERGED
+
+
+def split(rows: Rows, size: int, prefix: str) -> dict[str, list[str]]:
+    """New batches of at most `size`, numbered after those there are; inventory order is kept."""
+    free = [key for key in rows.keys("mailboxes") if not rows.fields("mailboxes", key).get("batch")]
+    taken = set(rows.keys("batches"))
+    names = (f"{prefix}{number:02}" for number in range(1, len(free) + len(taken) + 2))
+    unused = (name for name in names if name not in taken)
+    return {next(unused): free[start:start + size] for start in range(0, len(free), size)}
+
+
+def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Plain]]) -> str:
+    """CSV with a header (RFC 4180). A cell that a spreadsheet would run as a formula is kept from running."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow(["" if cell is None else _inert(report.value(cell)) for cell in row])
+    return out.getvalue()
+
+
+def _inert(cell: str) -> str:
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+
+def variables(arguments: Namespace, place: app.Place, extra_vars: Mapping[str, str], screen: Screen, world: World,
+              again: Again) -> int:
+    """`vars`: each variable's value, and with `--explain` every level that sets it."""
+    from engine.language import inventory as inventories
+    from engine.language.resolve import explain_vars
+
+    found = inventories.load(place.inventory)
+    for name in arguments.names or sorted(found.vars):
+        origins = explain_vars(place.playbook, found, name, extra_vars)
+        if not origins:
+            raise Refusal(ExitCode.USAGE, Problem("unknown variable", found=f'Nothing sets "{name}".',
+                                                  remedy=did_you_mean(name, found.vars)))
+        for said in _levels(origins) if arguments.explain else _values(origins):
+            screen.line(f"{name} = {said}")
+    screen.lines(report.next_step(again("check")))
+    return ExitCode.CONVERGED
+
+
+def _values(origins: Iterable[Origin]) -> list[str]:
+    """The values that count; more than one only where plays differ."""
+    return list(dict.fromkeys(each.value for each in origins if each.wins))
+
+
+def _levels(origins: Iterable[Origin]) -> list[str]:
+    """Every level that sets it, lowest first, and the plays for which it counts where not for all."""
+    levels: dict[tuple[str, str, str, bool], list[str]] = {}
+    for each in origins:
+        levels.setdefault((each.value, each.level, str(each.mark or ""), each.wins), []).append(each.where)
+    everywhere = {each.where for each in origins}
+    return [f"{text}   ({level}{f', {mark}' if mark else ''}{'' if wins else '; not used'}"
+            + (f"; in {', '.join(places)}" if set(places) != everywhere else "") + ")"
+            for (text, level, mark, wins), places in levels.items()]
