@@ -16,7 +16,7 @@ RIG := .work/rig
 ## Both samples from the first question to the last, the staged one killed in the middle.
 rehearsal: .venv
 	$(MAILMOVE) rehearse inventory/cutover/playbook.yml
-	$(MAILMOVE) rehearse inventory/staged/playbook.yml --kill-at 700:after
+	$(MAILMOVE) rehearse inventory/staged/playbook.yml --kill-at 1800:after
 
 ## 4,300 mailboxes.
 rehearsal-large: .venv

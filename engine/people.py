@@ -37,7 +37,8 @@ class Person:
     desk: Desk
     said: list[str] = field(default_factory=list)
     _typed: dict[str, int] = field(default_factory=dict)
-    _answered: dict[tuple[str, ...], int] = field(default_factory=dict)
+    _asked: dict[tuple[str, str], int] = field(default_factory=dict)
+    _retried: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def status(self) -> Mapping[str, Any]:
         """Where the migration stands, as `status --json` says it."""
@@ -50,6 +51,9 @@ class Person:
         """Answers everything that is asked now; how many things were said or typed."""
         before = len(self.said)
         parked: Sequence[Mapping[str, Any]] = self.status()["parked"]
+        for row in parked:
+            if row["phase"] == "asking" and not row.get("answer"):
+                self._count(str(row["task"]), str(row["row"]))
         for words in self._answers(parked):
             self._say(words)
         for row in parked:
@@ -80,8 +84,8 @@ class Person:
             elif row["phase"] == "asking":
                 confirm.setdefault(task, []).append(key)
             elif row["phase"] == "failed":
-                tried = self._answered.get(("retry", task, key), 0)
-                self._answered["retry", task, key] = tried + 1
+                tried = self._retried.get((task, key), 0)
+                self._retried[task, key] = tried + 1
                 yield (["retry", task, key, "--reason", "looked at it in the rehearsal"] if tried < RETRIES else
                        ["waive", task, key, "--reason", f"still fails after {tried} tries: {row['reason']}"])
         for task, keys in approve.items():
@@ -89,13 +93,14 @@ class Person:
         for task, keys in confirm.items():
             yield ["resolve", task, *keys, "--done", "--evidence", "confirmed in the rehearsal"]
 
-    def _say(self, words: Sequence[str]) -> None:
-        counted = tuple(words)
-        self._answered[counted] = self._answered.get(counted, 0) + 1
-        if self._answered[counted] > REPEATS_MAX:
+    def _count(self, task: str, row: str) -> None:
+        self._asked[task, row] = self._asked.get((task, row), 0) + 1
+        if self._asked[task, row] > REPEATS_MAX:
             raise Refusal(ExitCode.PARKED_ON_PERSON, Problem(
-                "an answer does not help", found=f"{' '.join(words[:3])} was said {REPEATS_MAX} times.",
-                remedy="The journal says why.", next_command="mailmove why PLAYBOOK ROW"))
+                "an answer does not help", found=f"{row} has asked «{task}» {REPEATS_MAX} times.",
+                remedy="The journal says why.", next_command=f"mailmove why {row}"))
+
+    def _say(self, words: Sequence[str]) -> None:
         verb, *rest = words
         code, _, err = self.command([verb, *rest, *self.where, "--by", NAME])
         if code != ExitCode.CONVERGED:

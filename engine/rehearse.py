@@ -30,6 +30,9 @@ from engine.world import SystemClock, World
 
 #: Between two looks at whether the engine waits.
 LOOK_SECONDS = 0.004
+#: Virtual time in which nothing happens but waiting, before the rehearsal says that it is stuck. The longest wait of
+#: the shipped playbooks is 14 days.
+IDLE_MAX = timedelta(days=21)
 #: New runs without any change before the rehearsal says that it is stuck.
 IDLE_RUNS_MAX = 3
 #: How a run may end that a person's word and another run can mend. 143: it was asked to end because it was stuck.
@@ -205,6 +208,10 @@ class Stage:
     screen: Screen | None
     world: World
     result: Rehearsal = field(default_factory=Rehearsal)
+    #: since when the engine has done nothing but wait; None: it has just done something
+    alive: datetime | None = None
+    #: the end of what the last engine wrote that was no event: a traceback
+    last: list[str] = field(default_factory=list)
 
     def perform(self) -> int:
         """Runs the engine until it ends by itself; a killed one is started again. Its last exit code."""
@@ -277,14 +284,24 @@ class Stage:
                 SystemClock().sleep(LOOK_SECONDS)
                 continue
             said = self._answer()
-            if not said and pending.get("until") is None:
+            until = pending.get("until")
+            if said:
+                self.alive = None
+            elif until is None or datetime.fromisoformat(until) - self._alive(until) > IDLE_MAX:
                 return True
             self.lab.post("/clock/grant", move=not said)
         self._tell(engine, listener)
         return False
 
+    def _alive(self, now: str) -> datetime:
+        """When something last happened but waiting."""
+        self.alive = self.alive or datetime.fromisoformat(now)
+        return self.alive
+
     def _tell(self, engine: Engine, listener: Lines | None) -> None:
         for event in engine.events():
+            if event.get("event") not in ("waiting", "waited", "run_started"):
+                self.alive = None
             if listener and event.get("event") in ("acted", "failed"):
                 fields = {name: each for name, each in event.items() if name not in ("event", "at", "task", "row")}
                 listener(Event(event["event"], datetime.fromisoformat(event["at"]), event.get("task", ""),

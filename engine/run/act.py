@@ -184,20 +184,18 @@ class Acting(Floor):
 
     def _asks_again(self, template: Template, one: Seen, now: datetime) -> bool:
         """An approval directly before this act that has expired since is asked for again."""
-        for edge in template.edges:
-            above = self.program.templates[edge.upstream]
-            if edge.how != "same" or above.module_name != "approval":
+        for above, slot in self.stand.approvals_before(template, one.row):
+            if self.stand.phases[above.index][slot] != Phase.DONE:
                 continue
-            for slot in above.slots_of(one.row):
-                if self.stand.phases[above.index][slot] != Phase.DONE:
-                    continue
-                asked = self.stand.approval_identity(above, slot)
-                if asked is None or gates.answer(above, asked, self.stand.fold, self.program, now) is not None:
-                    continue
-                self.stand.phases[template.index][one.slot] = Phase.PENDING
-                self.stand.needs.unmet[template.index][one.slot] += 1
-                self.ready(above.index, slot)
-                return True
+            asked = self.stand.approval_identity(above, slot)
+            if asked is None or gates.answer(above, asked, self.stand.fold, self.program, now) is not None:
+                continue
+            if self.stand.spent(above, slot):
+                continue  # what it was given for has begun: going on needs no new word
+            self.stand.phases[template.index][one.slot] = Phase.PENDING
+            self.stand.needs.unmet[template.index][one.slot] += 1
+            self.ready(above.index, slot)
+            return True
         return False
 
     def _consented(self, template: Template, one: Seen) -> bool:

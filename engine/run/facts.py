@@ -45,11 +45,8 @@ class JournalFacts:
                    for template in self._by_module.get(module_name, ()) for phase in guards.PROVEN)
 
     def approved(self, template: Template, row: str) -> bool:
-        for edge in template.edges:
-            above = self.stand.program.templates[edge.upstream]
-            if edge.how == "same" and above.module_name == "approval":
-                return all(self.stand.phases[above.index][slot] == Phase.DONE for slot in above.slots_of(row))
-        return False
+        asked = list(self.stand.approvals_before(template, row))
+        return bool(asked) and all(self.stand.phases[above.index][slot] == Phase.DONE for above, slot in asked)
 
     def overridden(self, guard: str, row: str) -> bool:
         return self.stand.fold.overridden(guard, row) is not None

@@ -320,13 +320,17 @@ class Stand:
                 return True
         return False
 
+    def spent(self, approval: Template, slot: int) -> bool:
+        """Whether an act that this approval was given for has begun."""
+        return self._used(approval, approval.row(slot))
+
     def _used(self, approval: Template, row: str) -> bool:
         """What the approval was given for has begun: it is spent, and is not asked for again."""
         for index, how in self.needs.downstream(approval.index):
             below = self.program.templates[index]
-            if how != "same":
-                continue
-            for slot in below.slots_of(row):
+            rows = (row,) if how == "same" else (
+                self.program.rows.related(approval.kind, row, below.kind) if how == "related" else ())
+            for slot in (slot for each in rows for slot in below.slots_of(each)):
                 past = self._past_of(below, slot)
                 if past is not None and past.intent_seq:
                     return True
@@ -339,6 +343,17 @@ class Stand:
         row, key, what = template.row(slot), module.key(), meaning(module)
         nth = self._nth(template, row, key, what) if template.module.family in self.shared_families else 0
         return self.fold.past(identity_of(template.kind, row, key, what, nth))
+
+    def approvals_before(self, template: Template, row: str) -> Iterator[tuple[Template, int]]:
+        """The approvals directly before a task: of the same row, or of the rows it is related to."""
+        for edge in template.edges:
+            above = self.program.templates[edge.upstream]
+            if above.module_name != "approval" or edge.how == "all":
+                continue
+            rows = (row,) if edge.how == "same" else self.program.rows.related(template.kind, row, above.kind)
+            for each in rows:
+                for slot in above.slots_of(each):
+                    yield above, slot
 
     def approval_identity(self, template: Template, slot: int) -> bytes | None:
         """The identity under which an approval of this row is recorded; None while it cannot be bound."""
