@@ -28,7 +28,7 @@ rehearsal-large: .venv
 kill-rig: .venv
 	rm -rf $(RIG)
 	$(PYTHON) -m engine.lab.generate --type staged --mailboxes 30 --seed 1 $(RIG)
-	$(PYTHON) bench/kill_rig.py $(RIG)/playbook.yml --points 200
+	$(PYTHON) -m bench.kill_rig $(RIG)/playbook.yml --points 200
 
 test: .venv
 	.venv/bin/ruff check .
@@ -36,7 +36,7 @@ test: .venv
 	.venv/bin/pytest -n 2
 
 bench: .venv
-	for each in bench/bench_*.py; do $(PYTHON) $$each; done
+	$(PYTHON) -m bench.engine
 
 ## Exact versions with hashes, for every platform; names no package index.
 lock:

@@ -1,6 +1,6 @@
 """Kills one rehearsal after another at evenly spread requests; each must end in the same organisation, nothing twice.
 
-    python bench/kill_rig.py PLAYBOOK --points 200
+    python -m bench.kill_rig PLAYBOOK --points 200
 
 Prints one line a point that went wrong and a summary; ends with 1 when any did.
 """

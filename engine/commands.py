@@ -257,7 +257,7 @@ def _consent(arguments: Namespace, screen: Screen) -> Callable[[Plan], bool]:
         if arguments.yes:
             return True
         if not screen.interactive:
-            screen.error(["Nobody can be asked here, so only what was consented before is done; --yes consents to this."])
+            screen.error(["Nobody can be asked here: only what was consented before is done. --yes consents."])
         return screen.ask("Carry this out? Only the answer yes does:").lower() == "yes"
 
     return consent

@@ -15,6 +15,7 @@ from engine.report import COLUMNS, PHASES, SIGNS, moment, named, shorten, wrap
 from engine.screen import Screen, visible
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.live import Live
 #: Of one kind of event and one task, this many rows are named in a plain line.
 ROWS_NAMED = 3

@@ -188,6 +188,8 @@ class Engine:
         if self.process.poll() is None:
             self.process.terminate()
         code = self.process.wait()
+        for _ in self.events():  # what it wrote last
+            pass
         self.close()
         return code
 
@@ -213,15 +215,19 @@ class Stage:
     #: the end of what the last engine wrote that was no event: a traceback
     last: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.listener = Lines(self.screen, parked=False) if self.screen else None
+
     def perform(self) -> int:
         """Runs the engine until it ends by itself; a killed one is started again. Its last exit code."""
         idle, killed = 0, 0
         while True:
             engine = self._engine("--wait")
-            listener = Lines(self.screen, parked=False) if self.screen else None
-            stuck = self._watch(engine, listener)
-            if listener:
-                listener.close()
+            try:
+                stuck = self._watch(engine)
+            except BaseException:
+                engine.stop()  # no engine outlives its rehearsal
+                raise
             code = engine.stop()
             self.last = list(engine.last)
             self._count(engine.outcome)
@@ -231,6 +237,8 @@ class Stage:
                 killed += 1
                 self._say(f"killed at request {self._requests():,}; started again")
                 continue
+            if self.listener:
+                self.listener.close()
             if code == ExitCode.CONVERGED:
                 return code
             # Rows failed, or nobody could help by waiting. A person looks, says what there is to say, and runs it
@@ -250,15 +258,16 @@ class Stage:
     def again(self) -> None:
         """The playbook once more: it must change nothing, here and over there."""
         before = (self.lab.get("/state/digest"), self.lab.get("/counters")["moved"])
-        engine = self._engine()
+        # It may wait, for a read that a fault spoils is tried again later; what it may not is change anything.
+        engine = self._engine("--wait")
         while engine.process.poll() is None:
-            if self.lab.get("/clock/pending")["waiting"] is not None:
+            pending = self.lab.get("/clock/pending")["waiting"]
+            if pending is not None and pending.get("until") is None:
+                break
+            if pending is not None:
                 self.lab.post("/clock/grant", move=True)
             SystemClock().sleep(LOOK_SECONDS)
-        code = engine.process.wait()
-        for _ in engine.events():
-            pass
-        engine.close()
+        code = engine.stop()
         self.last = list(engine.last)
         self.result.again_changed = engine.outcome.get("changed") if code == ExitCode.CONVERGED else -1
         self.result.again_same = before == (self.lab.get("/state/digest"), self.lab.get("/counters")["moved"])
@@ -275,10 +284,10 @@ class Stage:
                           when=self.kills[0].when)
         return engine
 
-    def _watch(self, engine: Engine, listener: Lines | None) -> bool:
+    def _watch(self, engine: Engine) -> bool:
         """Until the engine ends; True when it waits for something that nobody will bring."""
         while engine.process.poll() is None:
-            self._tell(engine, listener)
+            self._tell(engine)
             pending = self.lab.get("/clock/pending")["waiting"]
             if pending is None:
                 SystemClock().sleep(LOOK_SECONDS)
@@ -290,7 +299,7 @@ class Stage:
             elif until is None or datetime.fromisoformat(until) - self._alive(until) > IDLE_MAX:
                 return True
             self.lab.post("/clock/grant", move=not said)
-        self._tell(engine, listener)
+        self._tell(engine)
         return False
 
     def _alive(self, now: str) -> datetime:
@@ -298,14 +307,14 @@ class Stage:
         self.alive = self.alive or datetime.fromisoformat(now)
         return self.alive
 
-    def _tell(self, engine: Engine, listener: Lines | None) -> None:
+    def _tell(self, engine: Engine) -> None:
         for event in engine.events():
             if event.get("event") not in ("waiting", "waited", "run_started"):
                 self.alive = None
-            if listener and event.get("event") in ("acted", "failed"):
+            if self.listener and event.get("event") in ("acted", "failed"):
                 fields = {name: each for name, each in event.items() if name not in ("event", "at", "task", "row")}
-                listener(Event(event["event"], datetime.fromisoformat(event["at"]), event.get("task", ""),
-                               event.get("row", ""), fields))
+                self.listener(Event(event["event"], datetime.fromisoformat(event["at"]), event.get("task", ""),
+                                    event.get("row", ""), fields))
 
     def _count(self, outcome: Mapping[str, Any]) -> None:
         for name, number in (outcome.get("predictions") or {}).items():
@@ -315,7 +324,8 @@ class Stage:
         return sum(self.lab.get("/counters")["requests"].values())
 
     def _say(self, text: str) -> None:
-        if self.screen:
+        if self.screen and self.listener:
+            self.listener.close()  # what was done before it was said
             now = datetime.fromisoformat(self.lab.get("/clock")["now"])
             self.screen.line(f"{report.moment(now)}  {text}")
 

@@ -213,7 +213,8 @@ def plan_text(plan: Plan, *, diff: bool = False) -> Iterator[str]:
 
 def is_grave(group: PlanGroup) -> bool:
     """Whether a group leads the preview: a guard stands before it, or it cannot be taken back."""
-    return group.word not in (*SETTLED, "asks", "hands") and bool(group.guarded or group.undo == "none")
+    return group.word not in (*SETTLED, "asks", "hands") and (
+        bool(group.guarded) or (group.undo == "none" and group.word in ACTS))
 
 
 def counts_line(counts: Mapping[str, int]) -> str:
@@ -263,8 +264,6 @@ def _section(title: str, plan: Plan, groups: Sequence[PlanGroup]) -> list[str]:
             lines += [shorten(line, COLUMNS) for line in wrap(detail, " " * 12)][:3]
         for guard in group.guarded:
             lines += _entry(f"            guard: {guard}")
-        if group.undo == "none" and group.word in (*ACTS, "later"):
-            lines.append("            cannot be taken back")
     return [title, *lines] if lines else []
 
 
@@ -273,7 +272,9 @@ def _calendar(entries: Sequence[CalendarEntry]) -> list[str]:
     for entry in sorted((each for each in entries if each.at), key=lambda each: each.at or datetime.min):
         lines += _entry(f"  {moment(entry.at)}  {entry.text}" + (f"  ({entry.rows:,} rows)" if entry.rows > 1 else ""))
     for entry in (each for each in entries if not each.at):
-        lines += _entry(f"  {f'after «{entry.after}»' if entry.after else 'later'}: {entry.text}"
+        after = entry.after.removeprefix("known ")
+        after = after if after.startswith("after") else f"after «{after}»"
+        lines += _entry(f"  {after if entry.after else 'later'}: {entry.text}"
                         + (f"  ({entry.rows:,} rows)" if entry.rows > 1 else ""))
     return ["Calendar", *lines] if lines else []
 

@@ -85,8 +85,9 @@ class Acting(Floor):
         if last == "intent":
             return self._in_doubt(template, one, now)
         if last == "handed":
+            handed = self.stand.fold.handover(one.identity) or {"title": "handed to a person"}
             self.park(template, one.slot, one.row, one,
-                       Parked(Phase.HANDED, "handover", "handed to a person; settled by reading", now + HANDED_LOOK))
+                      Parked(Phase.HANDED, "handover", str(handed["title"]), now + HANDED_LOOK), handover=handed)
             return False
         if last == "result" and past is not None and past.result_ok:
             assert past.result_at is not None

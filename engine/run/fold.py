@@ -97,6 +97,7 @@ class Fold:
         self._columns = (self._last, self._word, self._ok, self._intent_at, self._result_at, self._held,
                          self._waiting, self._parked, self._before, self._state, self._settled, self._intent,
                          self._latest, self._task, self._attempts)
+        self._handed_over: dict[int, int] = {}
         self._approved: dict[bytes, int] = {}
         self._resolved: dict[bytes, int] = {}
         self._retried: dict[bytes, int] = {}
@@ -174,6 +175,12 @@ class Fold:
                 elif self._intent[place]:
                     uncovered += 1
         return {"made": made, "kept": kept, "uncovered": uncovered, "open": made - kept}
+
+    def handover(self, identity: bytes) -> Mapping[str, Any] | None:
+        """What was last handed to a person for it: title, kind, text; None when nothing was."""
+        seq = self._handed_over.get(self._index.get(identity, -1))
+        found: Mapping[str, Any] | None = self._journal.body(seq)["handed"] if seq is not None else None
+        return found
 
     # ------------------------------------------------------------------------------------- people's words
 
@@ -289,6 +296,7 @@ class Fold:
         self._ok[place] = bool(told.get("ok"))
         if told.get("handed"):
             self._last[place] = self._word[place] = _HANDED
+            self._handed_over[place] = seq
         if told.get("state") is not None:
             self._state[place] = seq
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.contract import Denied, ExitCode, InDoubt, Refusal, Rejected, Unreachable
-from engine.run import words
+from engine.run import standing, words
 from tests.run.conftest import Migration
 
 ONE = """
@@ -264,6 +264,11 @@ def test_a_handover_is_settled_by_reading(migration: Migration) -> None:
     outcome = migration.run()
     assert (outcome.exit_code, outcome.counts) == (ExitCode.PARKED_ON_PERSON, {"done": 2, "handed": 1})
     assert migration.run().counts == {"done": 2, "handed": 1}
+    journal = migration.journal()
+    asked = standing.status(journal, migration.clock.now()).parked
+    journal.close()
+    assert [(row.row, row.handover and row.handover["text"]) for row in asked] == [
+        ("bo@acme.example", "set thing/bo@acme.example to on")]
     migration.remote.things["thing/bo@acme.example"] = {"value": "on"}
     assert migration.run().exit_code == ExitCode.CONVERGED
 
