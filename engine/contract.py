@@ -100,7 +100,7 @@ class SameAs:
         return self.field in state and state[self.field] is not None and found == state[self.field]
 
     def __str__(self) -> str:
-        return f"the service's {self.field}"
+        return "what the service demands"
 
 
 Bound: TypeAlias = AtLeast | AtMost | Includes | SameAs

@@ -39,6 +39,10 @@ HANDED_LOOK = timedelta(minutes=15)
 RESTARTS_MAX = 3
 
 
+#: Rows of one read where every row costs a call.
+EACH_ROWS = 50
+
+
 class Acting(Floor):
     """The steps between a read and its end."""
 
@@ -258,18 +262,19 @@ class Acting(Floor):
         pages = iter(page)
         while chunk := list(islice(pages, size)):
             acts = [(one.module, one.diff) for one in chunk]
+            self.acting[template.index] += 1
             self.submit(ActJob(template, chunk), template.module.connection,
                          lambda acts=acts: template.module.apply_many(self.site, acts))  # type: ignore[misc]
 
     def on_acted(self, job: ActJob, answers: Any, error: BaseException | None) -> None:
         template = job.template
+        self.acting[template.index] -= 1
         if template.module.family == "conversion":
             self.converting -= len(job.page)
         if error is not None:
             if not isinstance(error, Fault):
                 raise error
             answers = [error] * len(job.page)
-        self.site.forget()
         index = template.index
         look: list[Seen] = []
         faults: list[tuple[Seen, Fault]] = []
@@ -305,11 +310,27 @@ class Acting(Floor):
                 self.try_again(template, one, str(fault), remedy=fault.remedy)
             else:
                 self.fail(template, one, "fault", str(fault), fault.remedy)
-        if look:
-            self.flush()
-            for one in look:
-                one.past = self.stand.fold.past(one.identity)
-            self.submit(ReadJob(template, look), template.module.connection, lambda: read(self.site, template, look))
+        self.acted.setdefault(template.index, []).extend(look)
+
+    def read_back(self) -> bool:
+        """Read what was acted on, as many rows at once as the acts allow: one listing serves them all."""
+        begun = False
+        for task, rows in list(self.acted.items()):
+            template = self.program.templates[task]
+            size = template.module.page_rows if template.module.reads == "listing" else EACH_ROWS
+            while rows and (not self.acting[task] or len(rows) >= size):
+                page, rows[:size] = rows[:size], []
+                self.flush()
+                if template.module.reads == "listing":
+                    self.site.forget()
+                for one in page:
+                    one.past = self.stand.fold.past(one.identity)
+                self.submit(ReadJob(template, page), template.module.connection,
+                            lambda template=template, page=page: read(self.site, template, page))  # type: ignore[misc]
+                begun = True
+            if not rows:
+                del self.acted[task]
+        return begun
 
 
 def _fault(fault: Fault) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from engine.contract import (
     first_exit,
 )
 from engine.run import gates
-from engine.run.act import Acting
+from engine.run.act import EACH_ROWS, Acting
 from engine.run.floor import ActJob, JudgeJob, Parked, ReadJob
 from engine.run.graph import Selection
 from engine.run.journal import Journal, Record
@@ -72,7 +72,7 @@ class Run(Acting):
                 self._drain()
                 self._wake()
                 self.flush()
-                if self._schedule() or self.workers.busy():
+                if self.read_back() | self._schedule() or self.workers.busy():
                     continue
                 if self._unblock():
                     continue
@@ -111,7 +111,7 @@ class Run(Acting):
             queue = self.queues[task]
             template = self.program.templates[task]
             module = template.module
-            size = module.page_rows if module.reads == "listing" else 50
+            size = module.page_rows if module.reads == "listing" else EACH_ROWS
             while queue and (module.reads == "journal" or self.workers.room(module.connection) > 0):
                 self.flush()  # what is begun now may count with what was just settled
                 self._begin(template, [queue.popleft() for _ in range(min(size, len(queue)))])
@@ -121,7 +121,7 @@ class Run(Acting):
 
     def _drain(self) -> None:
         """Take finished work; wait for some when there is nothing else to do."""
-        block = not self._begun
+        block = not self._begun and not any(self.acted.values())
         while self.workers.busy():
             done = self.workers.finished(HEARTBEAT_SECONDS if block else 0.0)
             if done is None:
@@ -157,6 +157,8 @@ class Run(Acting):
         again = [place for place, parked in self.parked.items()
                  if parked.what in ("guard", "unknown", "quota") and parked.until is None
                  and parked.progress < self.progress]
+        if again:
+            self.site.forget()
         for task, slot in again:
             self.ready(task, slot)
         return bool(again)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -77,6 +77,11 @@ class Floor:
         self.parked: dict[tuple[int, int], Parked] = {}
         self.tries: dict[tuple[int, int], int] = {}
         self.outbox: list[Record] = []
+        #: looks that found nothing new: identity → (reason, next look); written with the next flush
+        self.polls: dict[bytes, tuple[str, datetime | None]] = {}
+        #: acts under way, and acted rows to be read back, by task
+        self.acting: Counter[int] = Counter()
+        self.acted: dict[int, list[Seen]] = {}
         self.progress = 0
         self.changed = 0
         self.converting = 0
@@ -94,6 +99,9 @@ class Floor:
 
     def flush(self) -> None:
         """Make everything noted so far durable, in one transaction, and take it in."""
+        if self.polls:
+            polls, self.polls = self.polls, {}
+            self.journal.remember(polls)
         if self.outbox:
             records, self.outbox = self.outbox, []
             words = self.stand.appended(records, self.journal.append(records))
@@ -184,7 +192,7 @@ class Floor:
             return
         past = self.stand.fold.past(one.identity)
         if past is not None and past.parked_as(parked.phase.name.lower(), parked.what, parked.reason):
-            self.journal.remember({one.identity: (parked.reason, parked.until)})
+            self.polls[one.identity] = (parked.reason, parked.until)
             return
         body: dict[str, Any] = {"index": template.index, "phase": parked.phase.name.lower(), "what": parked.what,
                                 "reason": parked.reason, "remedy": "", "until": parked.until,

@@ -27,6 +27,7 @@ from engine.contract import (
     State,
     Template,
     Unknown,
+    Waiting,
 )
 from engine.modules.base import Module
 from engine.run import gates, guards
@@ -209,8 +210,10 @@ class Preview:
         if template.module.effect != "observe" and one.past is not None and drifted(one.past):
             self._drifted(template, one)
             return False
-        if template.module.effect == "observe":
-            outlook = one.module.outlook(one.state, one.diff)
+        outlook = one.module.outlook(one.state, one.diff)
+        if template.module.effect == "observe" or isinstance(outlook, Waiting):
+            if template.module.effect != "observe" and self.stand.selected(template, row):
+                self.plan.tokens.add(one.identity)  # it may have to help the service along
             self._add(template, "waits", outlook.reason if outlook else "waits until it is so", row,
                       after="" if outlook else self._last_need(template))
             return False
