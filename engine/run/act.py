@@ -297,7 +297,7 @@ class Acting(Floor):
             else:
                 self.record("result", template, one, {"index": index, "ok": True})
                 look.append(one)
-            if one.diff is not None:
+            if one.diff is not None and not isinstance(answer, Handover):
                 self.tell("acted", template, one.row, verb=one.diff.verb, ok=not isinstance(answer, Fault))
         if faults or template.module.effect == "send":
             self.flush()

@@ -33,7 +33,7 @@ from engine.run.floor import ActJob, JudgeJob, Parked, ReadJob
 from engine.run.graph import Selection
 from engine.run.journal import Journal, Record
 from engine.run.plan import Preview
-from engine.run.stand import Seen, Word, compare, read
+from engine.run.stand import Seen, Word, compare, look_at, read
 from engine.run.tenant import check_tenant
 from engine.world import World
 
@@ -97,6 +97,11 @@ class Run(Acting):
         words = self.stand.catch_up()
         if words:
             self.heard(words)
+
+    def _stirred(self) -> bool:
+        """While waiting: keep the lease alive – raises Refusal when it was lost – and listen for people."""
+        self._beat()
+        return self.journal.changed()
 
     def _beat(self) -> None:
         now = self.world.clock.now()
@@ -174,7 +179,7 @@ class Run(Acting):
         until = min(waits) if waits else None
         self.tell("waiting", until=until, persons=persons)
         self.journal.heartbeat()
-        self.world.clock.wait(until, self.journal.changed)
+        self.world.clock.wait(until, self._stirred)
         self.journal.heartbeat()
         self._take_in()
         self.site.forget()
@@ -238,7 +243,7 @@ class Run(Acting):
         for above, slot in stale:
             page, _ = self.stand.prepare(above, [slot], self.world.clock.now(), wait=False)
             for upstream in page:
-                compare([upstream], read(self.site, above, [upstream]))
+                compare([upstream], look_at(self.site, above, [upstream]))
                 if upstream.unknown is not None:
                     self.try_again(template, one, upstream.unknown.reason)
                     return False

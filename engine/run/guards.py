@@ -104,6 +104,11 @@ def names(module: Module, diff: Diff) -> tuple[str, ...]:
     return ()
 
 
+def names_later(family: str) -> tuple[str, ...]:
+    """The guards of a family whose every act is guarded, for acts whose meaning is known only later."""
+    return ("mailbox_converted",) if family == "conversion" else ()
+
+
 class Guards:
     """Judges acts in bulk. `judge` may call the remote systems and so runs in a worker; facts come from the driver."""
 

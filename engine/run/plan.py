@@ -34,7 +34,7 @@ from engine.run import gates, guards
 from engine.run.fold import Past
 from engine.run.graph import Selection
 from engine.run.journal import Journal
-from engine.run.stand import Seen, Stand, Word, compare, label, read
+from engine.run.stand import Seen, Stand, Word, compare, label, look_at
 from engine.world import World
 
 #: Distinct texts of one task's changes that are shown one by one; beyond it they are counted together.
@@ -131,7 +131,7 @@ class Preview:
             unmet = stand.needs.unmet[task]
             look = seen if template.module.reads == "listing" else [one for one in seen if unmet[one.slot] == 0]
             if look:
-                compare(look, read(stand.site, template, look))
+                compare(look, look_at(stand.site, template, look))
             satisfied = []
             for one in seen:
                 if template.module.reads == "each" and unmet[one.slot]:
@@ -289,7 +289,8 @@ class Preview:
                 self.plan.tokens.add(one.identity)
             else:
                 self.plan.tokens.add(later_token(template, row, self.nth[template.index]))
-        self._add(template, "later", after, row, undo=template.module.undo)
+        guarded = {name: "judged when its turn comes" for name in guards.names_later(template.module.family)}
+        self._add(template, "later", after, row, guarded=guarded, undo=template.module.undo)
 
     def _last_need(self, template: Template) -> str:
         """The nearest task it waits for, in words."""

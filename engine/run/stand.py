@@ -19,6 +19,7 @@ from engine.contract import (
     BOUNDS,
     Bound,
     Diff,
+    Fault,
     Invalid,
     Phase,
     Plain,
@@ -376,6 +377,14 @@ def read(site: Site, template: Template, page: Sequence[Seen]) -> Mapping[str, S
     return answers
 
 
+def look_at(site: Site, template: Template, page: Sequence[Seen]) -> Mapping[str, State | Unknown | None]:
+    """As `read`; a fault of the whole page makes each of its rows unknown."""
+    try:
+        return read(site, template, page)
+    except Fault as fault:
+        return {one.key: Unknown(str(fault)) for one in page}
+
+
 def compare(page: Sequence[Seen], answers: Mapping[str, State | Unknown | None]) -> None:
     """Put what was read into each row, and how it differs from what is wanted."""
     missing = Unknown("the remote side did not answer for it")
@@ -394,4 +403,5 @@ def met(phase: int) -> bool:
 
 _MET = frozenset({Phase.DONE, Phase.SUPERSEDED, Phase.WAIVED, Phase.SKIPPED})
 
-__all__ = ["Bound", "Register", "Seen", "Stand", "Word", "compare", "identity_of", "label", "meaning", "met", "read"]
+__all__ = ["Bound", "Register", "Seen", "Stand", "Word", "compare", "identity_of", "label",
+           "look_at", "meaning", "met", "read"]
