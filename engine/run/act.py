@@ -71,6 +71,7 @@ class Acting(Floor):
         past, module = one.past, one.module
         assert one.diff is not None
         last = past.last if past is not None else ""
+        told = past is not None and self.stand.fold.retried(one.identity) > past.seq  # a person said: try again
         if past is not None and past.held_since is not None and last != "intent":
             self.record("unsettled", template, one, {"index": template.index, "state": one.state})
             self.flush()
@@ -81,7 +82,6 @@ class Acting(Floor):
             return False
         if isinstance(outlook, Failing):
             attempts = past.attempts if past is not None else 0
-            told = past is not None and self.stand.fold.retried(one.identity) > past.seq
             if not told and (not outlook.retry or attempts >= RESTARTS_MAX):
                 self.fail(template, one, "service", outlook.reason, outlook.remedy)
                 return False
@@ -103,22 +103,15 @@ class Acting(Floor):
                 return False
             if module.effect == "send":
                 return self._in_doubt(template, one, now)
-            if self._settle_expired_here(template, one):
+            if past.intent_seq > self.stand.fold.run_seq and not told:
+                # fails once; the next run, or `retry`, acts again
+                self.fail(template, one, "service", "the act was accepted but its effect never became visible",
+                          "Look at the remote side, then run again.")
                 return False
         if module.effect == "observe":
             self.wait_for_service(template, one, "not as wanted yet", now)
             return False
         return True
-
-    def _settle_expired_here(self, template: Template, one: Seen) -> bool:
-        """Accepted but never seen: fails once; the next run, or `retry`, acts again."""
-        place = (template.index, one.slot)
-        past = one.past
-        if past is not None and past.intent_seq > self.stand.fold.run_seq and not self.tries.pop(place, 0):
-            self.fail(template, one, "service", "the act was accepted but its effect never became visible",
-                       "Look at the remote side, then run again.")
-            return True
-        return False
 
     def _in_doubt(self, template: Template, one: Seen, now: datetime) -> bool:
         """An intent without a known effect. set: act again. create: believe "absent" only after the bound.

@@ -187,11 +187,13 @@ class Run(Acting):
         return True
 
     def heard(self, words: Sequence[Record]) -> None:
-        """A person has said something: everything that waits for people looks again."""
-        retried = any(word.kind in ("retried", "resolved", "waived", "released") for word in words)
+        """A person has said something: what waits for people looks again, and the rows they spoke of."""
+        rows = {(word.row_kind, word.row) for word in words}
         for (task, slot), parked in list(self.parked.items()):
-            if parked.phase in _ON_PERSON or (parked.phase in (Phase.FAILED, Phase.WAITING) and retried):
-                if parked.phase == Phase.FAILED:
+            template = self.program.templates[task]
+            spoken_of = (template.kind, template.row(slot)) in rows
+            if parked.phase in _ON_PERSON or spoken_of:
+                if spoken_of:
                     self.tries.pop((task, slot), None)
                 self.ready(task, slot)
         self.consents = self.journal.consents()
