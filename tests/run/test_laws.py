@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +69,23 @@ def undisturbed(folder: Path) -> Remote:
     return arrive(start(folder))
 
 
+def killing(what: Callable[..., Any], point: int, when: str) -> Callable[..., Any]:
+    """The function, killed at its `point`-th call, before or after it is done."""
+    seen = 0
+
+    def counting(*words: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == point and when == "before":
+            raise Killed
+        answer = what(*words)
+        if seen == point:
+            raise Killed
+        return answer
+
+    return counting
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_every_journal_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
     expected = undisturbed(tmp_path / "undisturbed")
@@ -74,21 +93,9 @@ def test_killed_at_every_journal_write(tmp_path: Path, monkeypatch: pytest.Monke
     point = 0
     while True:
         point += 1
-        seen = 0
-
-        def counting(self: Journal, records: object) -> int:
-            nonlocal seen
-            seen += 1
-            if seen == point and when == "before":
-                raise Killed
-            last = append(self, records)  # type: ignore[arg-type]
-            if seen == point:
-                raise Killed
-            return last
-
         migration = start(tmp_path / f"{when}-{point}")
         with monkeypatch.context() as patch:
-            patch.setattr(Journal, "append", counting)
+            patch.setattr(Journal, "append", killing(append, point, when))
             try:
                 migration.run(wait=True)
             except Killed:
@@ -105,21 +112,9 @@ def test_killed_at_every_act(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wh
     expected = undisturbed(tmp_path / "undisturbed")
     apply = Thing.apply
     for point in range(1, sum(expected.effects.values()) + 1):
-        seen = 0
-
-        def counting(self: Thing, site: object, diff: object) -> object:
-            nonlocal seen
-            seen += 1
-            if seen == point and when == "before":
-                raise Killed
-            answer = apply(self, site, diff)  # type: ignore[arg-type]
-            if seen == point:
-                raise Killed
-            return answer
-
         migration = start(tmp_path / f"{when}-{point}")
         with monkeypatch.context() as patch:
-            patch.setattr(Thing, "apply", counting)
+            patch.setattr(Thing, "apply", killing(apply, point, when))
             with pytest.raises(Killed):
                 migration.run(wait=True)
         found = arrive(migration)
