@@ -144,7 +144,7 @@ class Letter(Module):
 
 
 def numbered(count: int) -> dict[str, type[Module]]:
-    """`step1` … `stepN`: copies of Thing in families of their own, with bulk acts answered at once (the benchmark's)."""
+    """`step1` … `stepN`: copies of Thing in families of their own; bulk acts are answered at once."""
     return {f"step{n}": dataclass(frozen=True, kw_only=True)(
         type(f"Step{n}", (_Step,), {"family": f"step{n}", "__module__": __name__, "__doc__": "A step."}))
         for n in range(1, count + 1)}
@@ -170,4 +170,6 @@ class _Step(Thing):
 
 
 MODULES: dict[str, type[Module]] = {
-    "thing": Thing, "ladder": Ladder, "observed": Observed, "letter": Letter, "approval": Approval, "checklist": Checklist}
+    "thing": Thing, "ladder": Ladder, "observed": Observed, "letter": Letter, "approval": Approval,
+    "checklist": Checklist,
+}

@@ -1,4 +1,4 @@
-"""Laws that hold whatever the playbook: killed at any record or act, the next runs arrive, and nothing is done twice."""
+"""Laws that hold whatever the playbook: killed at any record or act, the next runs arrive; nothing is done twice."""
 
 from __future__ import annotations
 
