@@ -20,13 +20,13 @@ LISTS = frozenset({"aliases", "members"})
 TYPED: dict[tuple[str, str], Kind] = {("mailboxes", "items"): WHOLE, ("groups", "security"): TRUE_FALSE}
 #: columns an expression may read whether or not they were written
 USUAL = {
-    "servers": ("exchange",),
+    "servers": ("exchange", "endpoint"),
     "databases": ("server",),
     "domains": ("probe_address",),
     "mailboxes": ("type", "server", "database", "items", "batch", "sku", "usage_location"),
     "recipients": ("type",),
     "groups": ("security", "managed_by"),
-    "batches": ("csv",),
+    "batches": ("csv", "endpoint"),
 }
 _LOCAL_PART = re.compile(r"[^\s@<>,;:()\[\]\\\"]{1,64}")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
