@@ -136,7 +136,7 @@ def difference(want: Want | None, state: State | None) -> Diff | None:
             return None
         return Diff("delete", (), state)
     if state is None:
-        return Diff("create", tuple(Change(name, None, _after(value, {})) for name, value in want.items()), None)
+        return Diff("create", tuple([Change(name, None, _after(value, {})) for name, value in want.items()]), None)
     changes: list[Change] | None = None
     for name, value in want.items():
         found = state.get(name)
@@ -151,12 +151,12 @@ BOUNDS = (AtLeast, AtMost, Includes, SameAs)
 
 
 def _after(value: Plain | Bound, state: State) -> Plain:
+    if not isinstance(value, BOUNDS):
+        return value
     if isinstance(value, SameAs):
         found = state.get(value.field)
         return str(value) if found is None else found
-    if isinstance(value, AtMost):
-        return value.value
-    return str(value) if isinstance(value, AtLeast | Includes) else value
+    return value.value if isinstance(value, AtMost) else str(value)
 
 
 # ------------------------------------------------------------------------------------- places and faults

@@ -7,7 +7,8 @@ comes back as a tuple), a key that begins with "$" gets a second one. The same v
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import json.encoder
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,15 +18,30 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def encode(body: Any) -> str:
     """Canonical JSON in ASCII, keys sorted. TypeError, without the value, for anything that is not plain."""
-    text = _ENCODER.encode(body)
+    text = _encode(body)
     # Only a body that holds a time or an odd key pays for a walk of its own.
-    return _ENCODER.encode(_escaped(body)) if '"$' in text else text
+    return _encode(_escaped(body)) if '"$' in text else text
 
 
 def decode(text: str) -> Any:
     """What `encode` was given. ValueError when it is not such a text."""
     value = json.loads(text)
     return _restored(value) if "[" in text or '"$' in text else value
+
+
+def canonical(default: Callable[[Any], Any], *, ascii_only: bool = True) -> Callable[[Any], str]:
+    """A writer of canonical JSON: keys sorted, no spaces, no NaN; `default` says what else stands for itself.
+
+    A value that contains itself meets RecursionError.
+    """
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=ascii_only,
+                                check_circular=False, default=default).encode
+    # JSONEncoder.encode makes this object anew for every value, which costs as much as writing a small one.
+    text = json.encoder.encode_basestring_ascii if ascii_only else json.encoder.encode_basestring
+    write = make(None, default, text, None, ":", ",", True, False, False)
+    return lambda value: "".join(write(value, 0))
 
 
 def microseconds(moment: datetime) -> int:
@@ -70,4 +86,4 @@ def _restored(value: Any) -> Any:
     return value
 
 
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, default=_default)
+_encode = canonical(_default)

@@ -85,7 +85,7 @@ class Run(Acting):
     def _note_satisfied(self, template: Template, page: Sequence[Seen]) -> None:
         now = self.world.clock.now()
         for one in page:
-            self.stand.read_at[template.index, one.slot] = now
+            self.stand.note_read(template.index, one.slot, now)
             if one.past is None or one.past.held_since is None:
                 self.record("settled", template, one, {
                     "index": template.index, "state": one.state,
@@ -255,7 +255,7 @@ class Run(Acting):
                     self.park(template, one.slot, one.row, one, Parked(
                         Phase.BLOCKED, "drift", f"«{above.name}» is no longer as it was left", progress=self.progress))
                     return False
-                self.stand.read_at[above.index, slot] = self.world.clock.now()
+                self.stand.note_read(above.index, slot, self.world.clock.now())
                 self.stand.keep(above.index, upstream, upstream.state)
         return True
 

@@ -90,9 +90,8 @@ class Floor:
         self._begun = True
 
     def record(self, kind: str, template: Template, one: Seen, body: dict[str, Any]) -> None:
-        self.outbox.append(Record(
-            kind, task=self.labels[template.index], row_kind=template.kind, row=one.row, key=one.key,
-            module=template.module_name, identity=one.identity, body=body))
+        self.outbox.append(Record(kind, self.labels[template.index], template.kind, one.row, one.key,
+                                  template.module_name, one.identity, body))
 
     def append(self, records: Iterable[Record]) -> None:
         self.outbox.extend(records)
@@ -145,7 +144,7 @@ class Floor:
                 self.changed += 1
                 self.tell("settled", template, one.row)
         self.stand.keep(template.index, one, one.state)
-        self.stand.read_at[template.index, one.slot] = self.world.clock.now()
+        self.stand.note_read(template.index, one.slot, self.world.clock.now())
         self.met(template, one.slot, Phase.DONE)
 
     def met(self, template: Template, slot: int, phase: Phase) -> None:

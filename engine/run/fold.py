@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.contract import State
 from engine.run.encoding import decode, from_microseconds, microseconds
@@ -21,8 +21,9 @@ WORDS = ("", "intent", "result", "handed", "settled", "unsettled", "undone", "pa
 _INTENT, _RESULT, _HANDED, _SETTLED, _UNSETTLED, _UNDONE, _PARKED, _FAILED = range(1, 9)
 _CODES = {"intent": _INTENT, "result": _RESULT, "settled": _SETTLED, "unsettled": _UNSETTLED,
           "undone": _UNDONE, "parked": _PARKED, "failed": _FAILED}
-#: The result the engine writes most; known without being decoded.
-_PLAIN_OK = '{"ok":true}'
+#: How the result that the engine writes most begins and ends. Keys are sorted: such a body has neither `handed` nor
+#: `state` (nor `fault`), and is known without being decoded.
+_PLAIN_OK = ('{"index":', ',"ok":true}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,7 @@ class Word:
     body: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(NamedTuple):
     """What the journal knows of one instance.
 
     last           how far its latest act has come: intent, result, handed, settled, unsettled, undone or "".
@@ -52,6 +52,7 @@ class Past:
     waiting_since  since when it waits for a service, over all runs
     attempts       acts begun since it last settled or a person said to try again
     task           its label in its latest record, "play / task"
+    parked         how its latest record parks it, for `parked_as`; 0: not at all
     """
 
     last: str
@@ -68,11 +69,11 @@ class Past:
     seq: int
     attempts: int
     task: str
-    _parked: int = field(repr=False)
+    parked: int
 
     def parked_as(self, phase: str, what: str, reason: str) -> bool:
         """Whether its latest record parks it in just this way."""
-        return self._parked == _signature(phase, what, reason)
+        return self.parked == _signature(phase, what, reason)
 
 
 class Fold:
@@ -111,25 +112,21 @@ class Fold:
         """All that the journal holds now."""
         fold = cls(journal)
         for row in journal.rows():
-            fold._take(row)
+            fold.take(row)
         return fold
 
-    def catch_up(self) -> None:
-        """Take in what the journal has gained since."""
-        for row in self._journal.rows(after=self.seq):
-            self._take(row)
+    def take(self, row: Row) -> None:
+        """Take in one row of the journal, its body undecoded unless it has to be looked into."""
+        label = row.label
+        self.enter(row.seq, row.at, label.kind, label.task, label.row_kind, row.row, row.identity, row.body)
 
     def apply(self, record: Record) -> None:
         """Take in one record as read from the journal. One taken in before changes nothing."""
         if record.seq <= self.seq:
             return
         assert record.at is not None
-        label = (record.kind, record.task, record.row_kind, record.row)
-        self._enter(record.seq, microseconds(record.at), *label, record.identity, record.body)
-
-    def enter(self, record: Record, seq: int, at: int) -> None:
-        """Take in a record this process has just appended: its number, and its time in microseconds."""
-        self._enter(seq, at, record.kind, record.task, record.row_kind, record.row, record.identity, record.body)
+        self.enter(record.seq, microseconds(record.at), record.kind, record.task, record.row_kind, record.row,
+                   record.identity, record.body)
 
     # ------------------------------------------------------------------------------------- what it knows
 
@@ -228,13 +225,9 @@ class Fold:
 
     # ------------------------------------------------------------------------------------- taking in
 
-    def _take(self, row: Row) -> None:
-        label = row.label
-        self._enter(row.seq, row.at, label.kind, label.task, label.row_kind, row.row, row.identity,
-                    row.body)
-
-    def _enter(self, seq: int, at: int, kind: str, task: str, row_kind: str, row: str, identity: bytes,
-               body: str | Mapping[str, Any]) -> None:
+    def enter(self, seq: int, at: int, kind: str, task: str, row_kind: str, row: str, identity: bytes,
+              body: str | Mapping[str, Any]) -> None:
+        """Take in a record by its fields: `at` in microseconds, `body` as it is or still JSON."""
         self.seq = seq
         code = _CODES.get(kind)
         if code is None:
@@ -289,7 +282,7 @@ class Fold:
 
     def _result(self, place: int, seq: int, at: int, body: str | Mapping[str, Any]) -> None:
         self._result_at[place] = at
-        if body == _PLAIN_OK:
+        if isinstance(body, str) and body.startswith(_PLAIN_OK[0]) and body.endswith(_PLAIN_OK[1]):
             self._ok[place] = 1
             return
         told = _mapping(body)

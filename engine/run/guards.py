@@ -81,11 +81,11 @@ def _points_to_cloud(values: object) -> bool:
 def names(module: Module, diff: Diff) -> tuple[str, ...]:
     """The guards that stand before this transition, whichever module or playbook asks for it."""
     family, _, rest = module.key().partition("/")
-    fields = {change.field: change for change in diff.changes}
     if family == "dns":
         record_type = rest.rpartition("/")[2]
         owner = rest.split("/")[1]
-        if record_type == "MX" and (diff.verb in ("delete", "create") or "values" in fields):
+        values_change = any(change.field == "values" for change in diff.changes)
+        if record_type == "MX" and (values_change or diff.verb in ("delete", "create")):
             before = (diff.before or {}).get("values")
             return ("mx_back",) if _points_to_cloud(before) else ("mx_to_cloud",)
         moves = diff.verb != "create" or record_type == "CNAME"
@@ -95,7 +95,8 @@ def names(module: Module, diff: Diff) -> tuple[str, ...]:
         return ("batch_removed",)
     if family == "conversion" and diff.verb != "create":
         return ("mailbox_converted",)
-    if family == "directory_sync" and "enabled" in fields and fields["enabled"].after is False:
+    if family == "directory_sync" and any(
+            change.field == "enabled" and change.after is False for change in diff.changes):
         return ("directory_sync_off",)
     if family == "endpoint" and diff.verb in ("change", "delete"):
         return ("endpoint_changed",)

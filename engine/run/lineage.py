@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from engine.run.journal import Record
-
 #: Event kinds by which a task has begun on a thing.
 BEGUN = frozenset({"intent", "settled"})
 
@@ -23,15 +21,14 @@ class Lineage:
         self._rows: dict[tuple[str, str], tuple[int, bytes]] = {}
         self._kinds: dict[str, int] = {}
 
-    def enter(self, record: Record, seq: int) -> None:
-        """Take in a record with its number."""
-        if record.kind not in BEGUN:
+    def enter(self, seq: int, kind: str, row_kind: str, row: str, key: str, identity: bytes) -> None:
+        """Take in a record by its fields."""
+        if kind not in BEGUN:
             return
-        row = (record.row_kind, record.row)
-        self._rows[row] = (seq, record.identity)
-        self._kinds[record.row_kind] = seq
-        if record.key.partition("/")[0] in self._shared:
-            self._keys[(*row, record.key)] = (seq, record.identity)
+        self._rows[row_kind, row] = latest = (seq, identity)
+        self._kinds[row_kind] = seq
+        if key.partition("/")[0] in self._shared:
+            self._keys[row_kind, row, key] = latest
 
     def superseded(self, row_kind: str, row: str, key: str, identity: bytes, settled_seq: int) -> bool:
         """Another task began on the same thing after this one had settled."""

@@ -94,7 +94,6 @@ class Preview:
         self.note = note
         self.now = world.clock.now()
         self.judge = guards.Guards(stand.program, stand.site, facts) if facts else None
-        self.consents = stand.journal.consents()
         self.nth = nth_of_module(stand.program)
         self._groups: dict[tuple[int, str, str], _Group] = {}
         self._texts: dict[tuple[int, str], int] = {}
@@ -200,7 +199,7 @@ class Preview:
             one.diff = one.module.difference(self._after[thing])
         if one.diff is None and not predicted:
             self.stand.keep(task, one, one.state)
-            self.stand.satisfied_now.setdefault((task, one.slot), self.now)
+            self.stand.note_satisfied(task, one.slot, self.now)
             self._add(template, "same", "already so", row)
             return True
         self._predict(template, one, thing)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from engine.run.encoding import decode, from_microseconds
@@ -14,8 +14,7 @@ from engine.run.encoding import decode, from_microseconds
 NOTHING = bytes(16)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One thing that happened. `kind` and what `body` then holds: docs/events.md.
 
     task        label, "play / task"; "" for what concerns a whole run
@@ -31,7 +30,7 @@ class Record:
     key: str = ""
     module: str = ""
     identity: bytes = b""
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] = MappingProxyType({})
     at: datetime | None = None
     seq: int = 0
     fence: int | None = None

@@ -6,7 +6,6 @@ byte; objects (`Seen`) live only as long as the page they belong to.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from engine.contract import (
 )
 from engine.modules.base import Module
 from engine.run import graph
-from engine.run.encoding import microseconds
+from engine.run.encoding import canonical, microseconds
 from engine.run.fold import Fold, Past
 from engine.run.journal import Journal, Record
 from engine.run.lineage import Lineage
@@ -51,7 +50,7 @@ def _canonical(value: Any) -> Any:
     raise TypeError(f"a want cannot hold {type(value).__name__}")
 
 
-_meaning = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_canonical).encode
+_meaning = canonical(_canonical, ascii_only=False)
 
 
 def meaning(module: Module) -> str:
@@ -170,12 +169,13 @@ class Stand:
     def catch_up(self) -> list[Record]:
         """Take in what the journal has gained since we last looked; the persons' words among it are returned."""
         words = []
-        for record in self.journal.records(after=self._read_to):
-            self.fold.apply(record)
-            self.lineage.enter(record, record.seq)
-            self._read_to = record.seq
-            if record.fence is None:
-                words.append(record)
+        for row in self.journal.rows(after=self._read_to):
+            label = row.label
+            self.fold.take(row)
+            self.lineage.enter(row.seq, label.kind, label.row_kind, row.row, row.key, row.identity)
+            self._read_to = row.seq
+            if row.fence is None:
+                words.append(row.record())
         return words
 
     def appended(self, records: Sequence[Record], last: int) -> list[Record]:
@@ -188,9 +188,10 @@ class Stand:
             return self.catch_up()
         assert self.journal.time is not None
         at = microseconds(self.journal.time)
+        fold, lineage = self.fold, self.lineage
         for seq, record in enumerate(records, first):
-            self.fold.enter(record, seq, at)
-            self.lineage.enter(record, seq)
+            fold.enter(seq, at, record.kind, record.task, record.row_kind, record.row, record.identity, record.body)
+            lineage.enter(seq, record.kind, record.row_kind, record.row, record.key, record.identity)
         self._read_to = last
         return []
 
@@ -213,6 +214,16 @@ class Stand:
         """Remember a state for the registers that read it."""
         if task in self._states:
             self._states[task][seen.slot] = (seen.identity, state)
+
+    def note_read(self, task: int, slot: int, at: datetime) -> None:
+        """When a row was last read as wanted; kept where a wait may count from it."""
+        if task in self._states:
+            self.read_at[task, slot] = at
+
+    def note_satisfied(self, task: int, slot: int, at: datetime) -> None:
+        """That a plan found a row as wanted; kept where somebody may ask since when it holds."""
+        if task in self._states:
+            self.satisfied_now.setdefault((task, slot), at)
 
     def before(self, task: int, slot: int) -> State | None:
         kept = self._states.get(task, {}).get(slot)
