@@ -19,8 +19,6 @@ from engine.run.plan import nth_of_module
 from engine.run.stand import Seen, Stand, label
 from engine.world import Workers, World
 
-#: After an act whose answer was lost, "absent" is believed only this long after the intent (safety: visibility bound).
-VISIBILITY_BOUND = timedelta(minutes=15)
 #: Pauses between tries of a row whose remote side is out of reach; after the last it fails.
 TRY_AGAIN = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 4, 8, 15, 30, 60))
 
