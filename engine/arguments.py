@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from engine.contract import ExitCode, Problem, Refusal
@@ -19,8 +22,34 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f'Did you mean "{near[0]}"?' if near else ""
 
 
+def as_typed(words: Iterable[str]) -> str:
+    """The words as a shell takes them; a text with an apostrophe stands in double quotes, where that is safe."""
+    return " ".join(f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
+                    for word in words)
+
+
+@contextmanager
+def to_write(path: Path) -> Iterator[None]:
+    """While a file or folder that the user named is written. Raises Refusal (exit 2) when the system says no."""
+    try:
+        yield
+    except OSError as error:
+        raise Refusal(ExitCode.USAGE, Problem(
+            "it cannot be written", found=f"{path}: {error.strerror or error}.",
+            remedy="Name a place where you may write.")) from None
+
+
 class HelpAsked(Exception):
     """`--help`: its text is printed where all text is."""
+
+
+class Help(argparse.HelpFormatter):
+    """argparse's help, where the longest name of a command stands on the line of its text."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        if isinstance(action.choices, dict):
+            self._action_max_length = max(self._action_max_length, 4 + max(map(len, action.choices)))
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,8 +57,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         # One width for every terminal, so that help is the same text in a transcript, a page and an issue.
-        super().__init__(**settings, formatter_class=lambda prog: argparse.HelpFormatter(
-            prog, max_help_position=26, width=100))
+        super().__init__(**settings, formatter_class=lambda prog: Help(prog, max_help_position=26, width=100))
 
     def error(self, message: str) -> NoReturn:
         remedy = ""
@@ -106,7 +134,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     each.add_argument("--type", choices=["cutover", "staged"], required=True)
 
     each = add("check", "find all that can be found wrong without contacting anything")
-    each.add_argument("files", metavar="FILE", nargs="+", help="playbooks, inventories, or batch CSV files")
+    each.add_argument("files", metavar="FILE", nargs="*", default=[HERE],
+                      help="playbooks, inventories, or batch CSV files (default: playbook.yml here)")
     each.add_argument("--graph", action="store_true", help="say each dependency in words")
     _files(each)
 

@@ -49,21 +49,17 @@ def main(argv: Sequence[str], stdout: TextIO, stderr: TextIO, world: World) -> i
     import shlex
 
     from engine import commands, report
-    from engine.contract import ExitCode, Fault, Refusal
+    from engine.contract import ExitCode, Refusal
     from engine.screen import Screen
 
     if list(argv) == ["--version"]:
         return _version(stdout)
     screen = Screen(stdout, stderr)
-    subject = [word for word in argv[1:2] if not word.startswith("-")]
     try:
         return int(commands.command(argv, screen, world))
     except Refusal as refusal:
         screen.error(report.problem(refusal.problem))
         return int(refusal.exit_code)
-    except Fault as fault:
-        screen.error([*report.fault(fault), f"    {shlex.join([PROGRAM, 'doctor', *subject])}"])
-        return int(ExitCode.SOME_FAILED)
     except (KeyboardInterrupt, Terminated) as stopped:
         terminated = isinstance(stopped, Terminated)
         screen.error([f"{'Terminated' if terminated else 'Interrupted'}; the journal is whole. "

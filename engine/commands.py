@@ -12,29 +12,46 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.arguments import HERE, PROGRAM, HelpAsked, pairs, parse, parser, split_list
-from engine.contract import ExitCode, Invalid, Outcome, Plan, Problem, Refusal
+from engine.arguments import (
+    HERE,
+    PROGRAM,
+    HelpAsked,
+    as_typed,
+    did_you_mean,
+    pairs,
+    parse,
+    parser,
+    split_list,
+    to_write,
+)
+from engine.contract import ExitCode, Fault, Invalid, Outcome, Plan, Problem, Program, Refusal
 from engine.screen import Screen
 from engine.world import World
 
 if TYPE_CHECKING:
     from engine.app import Place
+    from engine.run.journal import Journal
+    from engine.run.standing import Standing
 
 
 def command(argv: Sequence[str], screen: Screen, world: World) -> int:
-    """Runs one command line. Raises Refusal and Fault."""
+    """Runs one command line. Raises Refusal, always with a command to type next."""
     try:
         arguments = parse(argv)
     except HelpAsked as asked:
         screen.lines(str(asked).splitlines())
         return ExitCode.CONVERGED
     if not arguments.command:
+        from engine import report
+
         screen.lines(parser()[0].format_help().splitlines())
+        screen.lines(report.next_step(f"{PROGRAM} init DIR --type staged"))
         return ExitCode.USAGE
     try:
         return COMMANDS[arguments.command](arguments, screen, world)
     except Refusal as refusal:
-        problem = replace(refusal.problem, next_command=_complete(refusal.problem.next_command, arguments))
+        following = refusal.problem.next_command or f"{PROGRAM} {arguments.command} --help"
+        problem = replace(refusal.problem, next_command=_complete(following, arguments))
         raise Refusal(refusal.exit_code, problem) from refusal
     except Invalid as invalid:
         from engine import report
@@ -43,6 +60,11 @@ def command(argv: Sequence[str], screen: Screen, world: World) -> int:
             arguments.playbook = arguments.files[0]
         screen.error(report.problems(invalid.problems, _again("check", arguments)))
         return ExitCode.INVALID
+    except Fault as fault:
+        from engine import report
+
+        screen.error([*report.fault(fault), f"    {_again('doctor', arguments)}"])
+        return ExitCode.SOME_FAILED
 
 
 # ------------------------------------------------------------------------------------------ arguments
@@ -55,10 +77,20 @@ def _place(arguments: Namespace, world: World) -> Place:
                      Path(arguments.state) if arguments.state else None, world)
 
 
+def _state_folder(where: Place) -> None:
+    """Makes the folder of all journals. Raises Refusal (exit 9) where the disk says no."""
+    try:
+        where.state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(ExitCode.JOURNAL, Problem(
+            "the folder of the journals cannot be made", found=f"{where.state}: {error.strerror or error}.",
+            remedy="Name another with --state or MAILMOVE_STATE.", next_command=f"{PROGRAM} doctor")) from None
+
+
 def _again(name: str, arguments: Namespace, *more: str) -> str:
     """A command to type next, with the same playbook, inventory and state."""
-    return shlex.join([PROGRAM, name, *more]) if _here(arguments) else _complete(
-        shlex.join([PROGRAM, name, *more]), arguments)
+    command = as_typed([PROGRAM, name, *more])
+    return command if _here(arguments) else _complete(command, arguments)
 
 
 def _here(arguments: Namespace) -> bool:
@@ -69,7 +101,8 @@ def _here(arguments: Namespace) -> bool:
 def _complete(command: str, arguments: Namespace) -> str:
     """The command with the playbook, inventory and state this one was given; other rooms cannot know them."""
     words = command.split(" ")
-    if words[0] != PROGRAM or len(words) < 2 or words[1] not in COMMANDS or words[1] in BARE or "--help" in words:
+    if words[0] != PROGRAM or len(words) < 2 or words[1] not in COMMANDS or words[1] in BARE or (
+            "--help" in words or "PLAYBOOK" in words):
         return command
     options: list[str] = []
     playbook = getattr(arguments, "playbook", HERE)
@@ -102,7 +135,8 @@ def _init(arguments: Namespace, screen: Screen, world: World) -> int:
     from engine import app, report
 
     folder = Path(arguments.folder)
-    made = app.init(folder, arguments.type)
+    with to_write(folder):
+        made = app.init(folder, arguments.type)
     screen.line(f"A {arguments.type} migration in {folder}:")
     for path in made:
         screen.line(f"  {path.relative_to(folder).as_posix()}")
@@ -171,7 +205,8 @@ def _plan(arguments: Namespace, screen: Screen, world: World) -> int:
     form = "json" if arguments.json else arguments.format
     out = getattr(arguments, "out", None)
     migration = app.load(where, extra, world)
-    plan = app.plan(migration, _chosen(arguments), rows=form == "json" or arguments.diff or bool(out))
+    chosen = _chosen(arguments, migration.program)
+    plan = app.plan(migration, chosen, rows=form == "json" or arguments.diff or bool(out))
     text = _plan_text(plan, form, where, extra, arguments.diff)
     following = _again("apply", arguments)
     if out:
@@ -180,11 +215,15 @@ def _plan(arguments: Namespace, screen: Screen, world: World) -> int:
         from engine.world import write_whole
 
         kept = as_json(as_mapping(plan, where.playbook, where.inventory, extra))
-        write_whole(Path(out), (text if form == "html" else kept).encode())
+        with to_write(Path(out)):
+            write_whole(Path(out), (text if form == "html" else kept).encode())
         if form != "html":
             following = shlex.join([PROGRAM, "apply", out])
     if form == "text":
         screen.lines(report.plan_text(plan, diff=arguments.diff))
+        screen.lines(report.next_step(following))
+    elif form == "html" and out:
+        screen.lines(report.wrap(f"{out}: {report.counts_line(plan.counts)}"))
         screen.lines(report.next_step(following))
     elif not out:
         screen.out.write(text)
@@ -205,9 +244,16 @@ def _plan_text(plan: Plan, form: str, where: Place, extra: dict[str, str], diff:
     return ""
 
 
-def _chosen(arguments: Namespace) -> Any:
+def _chosen(arguments: Namespace, program: Program) -> Any:
+    """The part of the migration that is meant. Raises Refusal (exit 2) for a tag that no task has."""
     from engine import app
 
+    known = {tag for template in program.templates for tag in template.tags}
+    for tag in split_list([*arguments.tags, *arguments.skip_tags]):
+        if tag not in known:
+            raise Refusal(ExitCode.USAGE, Problem(
+                "unknown tag", found=f'No task has the tag "{tag}".', remedy=did_you_mean(tag, known) or (
+                    f"Tags: {', '.join(sorted(known))}." if known else "This playbook has no tags.")))
     return app.selection(split_list(arguments.limit), split_list(arguments.tags), split_list(arguments.skip_tags))
 
 
@@ -228,11 +274,13 @@ def _apply(arguments: Namespace, screen: Screen, world: World) -> int:
         arguments.inventory = arguments.inventory or str(kept.inventory)
         arguments.extra_vars = [f"{name}={value}" for name, value in kept.extra_vars.items()] + arguments.extra_vars
     migration = app.load(_place(arguments, world), pairs(arguments.extra_vars), world)
-    listener = progress(screen, migration.program.templates, json=arguments.json)
-    consent = _consent(arguments, screen)
+    _state_folder(migration.place)
+    listener = progress(screen, migration.program.templates, json=arguments.json,
+                        standing=lambda: _standing(migration.place, world))
+    chosen, consent = _chosen(arguments, migration.program), _consent(arguments, screen)
     try:
-        outcome, by_task = app.apply(migration, _chosen(arguments), wait=arguments.wait, listener=listener,
-                                     consent=consent, saved=saved)
+        outcome, by_task = app.apply(migration, chosen, wait=arguments.wait, listener=listener, consent=consent,
+                                     saved=saved)
     finally:
         listener.close()
     following = _following(arguments, outcome)
@@ -274,51 +322,92 @@ def _following(arguments: Namespace, outcome: Outcome) -> str:
 # -------------------------------------------------------------------------------------- where it stands
 
 
-def _status(arguments: Namespace, screen: Screen, world: World) -> int:
-    from engine import app, pages, report
+def _standing(where: Place, world: World) -> Standing:
+    """Where the migration stands by its journal."""
+    from engine import app
     from engine.run import standing
 
-    where = _place(arguments, world)
     journal = app.reading(where, world)
     try:
-        found = standing.status(journal, app.clock_for(where, world).now())
+        return standing.status(journal, app.clock_for(where, world).now())
     finally:
         journal.close()
+
+
+def _status(arguments: Namespace, screen: Screen, world: World) -> int:
+    from engine import pages, report
+
+    found = _standing(_place(arguments, world), world)
     if arguments.json:
         screen.json(pages.status_mapping(found))
     elif arguments.csv:
         screen.lines(pages.status_csv(found))
     else:
-        screen.lines(pages.status_text(found))
+        screen.lines(pages.status_text(found, lambda name, *more: _again(name, arguments, *more)))
         screen.lines(report.next_step(pages.next_command(found, lambda name, *more: _again(name, arguments, *more))))
     return ExitCode.CONVERGED
 
 
 def _why(arguments: Namespace, screen: Screen, world: World) -> int:
-    from engine import app, pages, report
+    from engine import app, pages, report, why
     from engine.run import standing
 
     where = _place(arguments, world)
     journal = app.reading(where, world)
     try:
-        found = standing.why(journal, arguments.row, arguments.task, app.clock_for(where, world).now())
+        program = _program(where, arguments, world)
+        _known_row(journal, program, arguments.row)
+        if arguments.json or arguments.task:
+            found = standing.why(journal, arguments.row, arguments.task, app.clock_for(where, world).now())
+            if arguments.json:
+                screen.json(found)
+            else:
+                screen.lines(pages.why_text(arguments.row, found))
+        else:
+            screen.lines(why.page(arguments.row, journal, program,
+                                  lambda name, *more: _again(name, arguments, *more)))
     finally:
         journal.close()
-    if arguments.json:
-        screen.json(found)
-    else:
-        screen.lines(pages.why_text(arguments.row, found))
+    if not arguments.json:
         screen.lines(report.next_step(_again("status", arguments)))
     return ExitCode.CONVERGED
+
+
+def _program(where: Place, arguments: Namespace, world: World) -> Program | None:
+    """What the files say, or None while they cannot be used: what has happened can be told without them."""
+    from engine import app
+
+    try:
+        return app.load(where, pairs(getattr(arguments, "extra_vars", ())), world).program
+    except Invalid:
+        return None
+
+
+def _known_row(journal: Journal, program: Program | None, row: str) -> None:
+    """Raises Refusal (exit 2) for a name that is no row and that no record holds."""
+    from engine.run import standing
+
+    rows = program.rows if program else None
+    known = [key for kind in rows.kinds() for key in rows.keys(kind)] if rows else []
+    if row in known or any(True for _ in journal.rows(names=(row,))):
+        return
+    raise Refusal(ExitCode.USAGE, Problem(
+        "unknown row", found=f'Neither the inventory nor the journal has a row "{row}".',
+        remedy=did_you_mean(row, [*known, *standing.names(journal)]), next_command=f"{PROGRAM} inventory list"))
 
 
 def _history(arguments: Namespace, screen: Screen, world: World) -> int:
     from engine import app, pages, report
     from engine.run import standing
 
-    journal = app.reading(_place(arguments, world), world)
+    where = _place(arguments, world)
+    journal = app.reading(where, world)
+    empty = True
     try:
+        if arguments.row:
+            _known_row(journal, _program(where, arguments, world), arguments.row)
         for record in standing.history(journal, arguments.row):
+            empty = False
             if arguments.json:
                 screen.json(pages.record_mapping(record))
             else:
@@ -326,6 +415,8 @@ def _history(arguments: Namespace, screen: Screen, world: World) -> int:
     finally:
         journal.close()
     if not arguments.json:
+        if empty:
+            screen.line("Nothing has happened yet.")
         screen.lines(report.next_step(_again("status", arguments)))
     return ExitCode.CONVERGED
 
@@ -343,7 +434,9 @@ def _report(arguments: Namespace, screen: Screen, world: World) -> int:
         told = [pages.record_mapping(record) for record in standing.history(journal)]
     finally:
         journal.close()
-    write_whole(Path(arguments.html), dossier_html(app.migration_name(where.inventory), now, status, told).encode())
+    with to_write(Path(arguments.html)):
+        write_whole(Path(arguments.html), dossier_html(
+            app.migration_name(where.inventory), now, status, told).encode())
     screen.line(f"{arguments.html}: {len(told):,} events.")
     screen.lines(report.next_step(_again("status", arguments)))
     return ExitCode.CONVERGED
@@ -359,7 +452,10 @@ def _word(arguments: Namespace, screen: Screen, world: World) -> int:
     by, reason = _by(arguments, world), arguments.reason
     rows = tuple(arguments.rows)
     task = getattr(arguments, "task", "")
-    journal = app.speaking(_place(arguments, world), world, create=arguments.command == "hold")
+    where = _place(arguments, world)
+    if arguments.command == "hold":
+        _state_folder(where)
+    journal = app.speaking(where, world, create=arguments.command == "hold")
     try:
         if arguments.command == "approve":
             said = words.approve(journal, task=task, rows=rows, by=by, reason=reason, typed=arguments.typed or "")
@@ -399,6 +495,9 @@ def _word(arguments: Namespace, screen: Screen, world: World) -> int:
 def _rehearse(arguments: Namespace, screen: Screen, world: World) -> int:
     from engine import rehearse
 
+    if arguments.keep:
+        with to_write(Path(arguments.keep)):
+            Path(arguments.keep).mkdir(mode=0o700, parents=True, exist_ok=True)
     return rehearse.command(arguments, _place(arguments, world), pairs(arguments.extra_vars), screen, world,
                             lambda name, *more: _again(name, arguments, *more))
 
@@ -419,7 +518,6 @@ def _vars(arguments: Namespace, screen: Screen, world: World) -> int:
 
 def _doc(arguments: Namespace, screen: Screen, world: World) -> int:
     from engine import modules, reference, report
-    from engine.arguments import did_you_mean
 
     names = modules.names()
     if arguments.markdown:
@@ -444,7 +542,9 @@ def _schema(arguments: Namespace, screen: Screen, world: World) -> int:
     from engine.language.schema import write_schemas
 
     folder = Path(arguments.folder)
-    screen.lines(f"  {path.as_posix()}" for path in write_schemas(folder))
+    with to_write(folder):
+        written = write_schemas(folder)
+    screen.lines(f"  {path.as_posix()}" for path in written)
     screen.lines(report.next_step(f"{PROGRAM} check playbook.yml"))
     return ExitCode.CONVERGED
 

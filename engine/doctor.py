@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import platform
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from engine.app import Migration
-from engine.contract import Fault
+from engine.connections.secrets import Secret
+from engine.contract import Denied, Fault, Rejected
 from engine.report import duration, moment, wrap
 
 #: SQLite versions before this one lack what the journal is made of (STRICT tables, RETURNING).
@@ -30,7 +31,10 @@ class Finding:
 
 
 def lines(finding: Finding) -> Iterator[str]:
-    yield f"  {'ok ' if finding.well else 'ILL'}  {finding.what}: {finding.text}"
+    text, _, needs = finding.text.partition("; needs ")
+    yield f"  {'ok ' if finding.well else 'ILL'}  {finding.what}: {text}"
+    if needs:
+        yield from wrap(f"needs {needs}", "       ")
     if finding.remedy and not finding.well:
         yield from wrap(finding.remedy, "       ")
 
@@ -78,13 +82,26 @@ def _connection(migration: Migration, name: str, rights: tuple[str, ...]) -> Fin
     clock = migration.world.clock
     begun = clock.now()
     try:
-        text = LOOKS[name](migration.site.client(name), migration) if name in LOOKS else "opened"
+        for secret in _secrets(migration.inventory.connections[name]):
+            secret.open(migration.world)
+        text = LOOKS[name](migration.site.client(name), migration)
     except Fault as fault:
-        remedy = fault.remedy or (f"The account needs: {', '.join(rights)}." if rights else "")
+        remedy = fault.remedy or (f"The account needs: {', '.join(rights)}."
+                                  if rights and isinstance(fault, Denied) else "")
         code = f" ({fault.code})" if fault.code else ""
         return Finding(name, False, f"{fault.text}{code}{needs}", remedy)
     took = clock.now() - begun
-    return Finding(name, True, text + (f" in {duration(took)}" if took else "") + needs)
+    # A look that took no time to speak of was a look at a clock that stands still, or at nothing.
+    return Finding(name, True, text + (f" in {duration(took)}" if took.total_seconds() >= 0.1 else "") + needs)
+
+
+def _secrets(settings: Mapping[str, Any]) -> Iterator[Secret]:
+    """The secrets a connection names: one whose source is silent is found here, not in the night of the cutover."""
+    for found in settings.values():
+        if isinstance(found, Secret):
+            yield found
+        elif isinstance(found, Mapping):
+            yield from _secrets(found)
 
 
 def _graph(client: Any, migration: Migration) -> str:
@@ -93,7 +110,7 @@ def _graph(client: Any, migration: Migration) -> str:
 
 
 def _exchange_online(client: Any, migration: Migration) -> str:
-    return f"{len(client.endpoints())} migration endpoints"
+    return _count(len(client.endpoints()), "migration endpoint")
 
 
 def _dns(client: Any, migration: Migration) -> str:
@@ -101,13 +118,33 @@ def _dns(client: Any, migration: Migration) -> str:
     zones = sorted({str(rows.fields("domains", key)["zone"]) for key in rows.keys("domains")})
     for zone in zones:
         client.record_set(zone, "@", "SOA")
-    return f"{len(zones)} zones answered by every authoritative server"
+    return f"{_count(len(zones), 'zone')} answered by every authoritative server"
 
 
 def _directory(client: Any, migration: Migration) -> str:
     return f"Exchange servers: {', '.join(map(str, client.servers()))}"
 
 
+def _ews(client: Any, migration: Migration) -> str:
+    address = str(migration.inventory.vars.get("test_mailbox") or next(
+        iter(migration.program.rows.keys("mailboxes")), ""))
+    if not address:
+        return "not contacted: the inventory has no mailbox to look at"
+    try:
+        return f"{client.count(address).items:,} items in {address}"
+    except Rejected as found:  # a considered no about one mailbox is an answer of the service
+        return f"answers: {found.text}"
+
+
+def _smtp(client: Any, migration: Migration) -> str:
+    return f"not contacted: only a letter proves it; the playbook sends one, from {client.sender}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 LOOKS: dict[str, Callable[[Any, Migration], str]] = {
-    "graph": _graph, "exchange_online": _exchange_online, "dns": _dns, "directory": _directory,
+    "graph": _graph, "exchange_online": _exchange_online, "dns": _dns, "directory": _directory, "ews": _ews,
+    "smtp": _smtp, "source_smtp": _smtp,
 }

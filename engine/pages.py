@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from engine.contract import ExitCode
-from engine.report import ENDINGS, PHASES, moment, named, recap, value, wrap
+from engine.report import ENDINGS, PHASES, moment, named, recap, wrap
 from engine.rows import as_csv
 from engine.run.journal import Record
 from engine.run.standing import SPOKEN, Line, ParkedRow, Standing, tell
@@ -15,6 +16,8 @@ from engine.screen import plain
 
 #: Parked things shown in full; the rest is counted.
 GROUPS_MAX = 25
+#: Rows named in a command that is to be copied.
+ROWS_TYPED = 4
 
 
 def status_mapping(found: Standing) -> dict[str, Any]:
@@ -22,20 +25,25 @@ def status_mapping(found: Standing) -> dict[str, Any]:
     return plain(asdict(found))  # type: ignore[no-any-return]
 
 
-def status_text(found: Standing) -> Iterator[str]:
-    """Plays by phase, then what stops rows, equal reasons together, then what time brings."""
+def status_text(found: Standing, again: Callable[..., str]) -> Iterator[str]:
+    """Plays by phase, then what stops rows, equal reasons together, each with what to type, then what time brings."""
     if found.run is None:
         yield "Nothing was ever applied."
+        if found.all_held:
+            yield _held(found.all_held)
         return
     yield f"{found.run['playbook']}, last run {moment(found.run['at'])}"
     if found.holder:
-        yield f"A run is under way: {value(found.holder)}."
+        who = found.holder
+        since = who.get("since", "")
+        yield (f"A run is under way: {who.get('who')} on {who.get('host')}, process {who.get('pid')}, "
+               f"since {moment(datetime.fromisoformat(since)) if since[:4].isdigit() else since}.")
     elif found.ended is None:
         yield "The last run did not end by itself. Run again: what it left open is looked at first."
     else:
         yield ENDINGS.get(ExitCode(found.ended["exit_code"]), "Ended.")
     if found.all_held:
-        yield f"Everything is on hold: {value(found.all_held.get('reason')) or 'no reason given'}."
+        yield _held(found.all_held)
     yield ""
     yield from recap([{"play": task.play} for task in found.tasks], [task.counts for task in found.tasks])
     groups = _grouped([each for each in found.parked if not _taken_up(each, found)])
@@ -46,7 +54,7 @@ def status_text(found: Standing) -> Iterator[str]:
         yield ""
         yield f"{phase.capitalize()}:"
         for members in mine[:GROUPS_MAX]:
-            yield from _stopped(members)
+            yield from _stopped(members, again)
         if len(mine) > GROUPS_MAX:
             yield f"  … and {len(mine) - GROUPS_MAX} more: --csv shows all"
     if found.next_wake:
@@ -67,12 +75,29 @@ def _grouped(parked: Sequence[ParkedRow]) -> dict[tuple[str, str, str, str], lis
     return groups
 
 
-def _stopped(members: Sequence[ParkedRow]) -> Iterator[str]:
+def _held(word: Mapping[str, Any]) -> str:
+    return f"Everything is on hold, by {word.get('by')}: {word.get('reason') or 'no reason given'}."
+
+
+def _stopped(members: Sequence[ParkedRow], again: Callable[..., str]) -> Iterator[str]:
     first = members[0]
     rows = named([each.row for each in members[:4]], len(members), 50)
     until = f", looked at again {moment(first.until)}" if first.until else ""
     yield f"  {first.task.rpartition(' / ')[2]}  {rows}{until}"
-    yield from wrap(first.reason + (f" {first.remedy}" if first.remedy else ""), "      ")
+    yield from stopped_lines(members, again)
+
+
+def stopped_lines(members: Sequence[ParkedRow], again: Callable[..., str]) -> Iterator[str]:
+    """Why rows with one reason do not go on, who is asked, what was handed over, and what to type about it."""
+    if not members:
+        return
+    first = members[0]
+    reason, remedy = first.reason, first.remedy
+    if remedy:
+        reason = f"{reason}{'' if reason.endswith(('.', '?', '!')) else '.'} {remedy[0].upper()}{remedy[1:]}"
+    yield from wrap(reason, "      ")
+    if first.ask.get("roles") and not first.answer:
+        yield f"      asked: {', '.join(first.ask['roles'])}"
     for item in first.ask.get("items", ()) if not first.answer else ():
         yield from wrap(f"- {item}", "      ")
     if first.answer:
@@ -81,6 +106,8 @@ def _stopped(members: Sequence[ParkedRow]) -> Iterator[str]:
         yield f"      {first.handover['title']}:"
         for line in str(first.handover["text"]).splitlines():
             yield f"        {line}"  # to be copied: never wrapped
+    if command := answer_to(members, again):
+        yield f"      {command}"
 
 
 def status_csv(found: Standing) -> Iterator[str]:
@@ -92,22 +119,45 @@ def status_csv(found: Standing) -> Iterator[str]:
     yield from as_csv(["phase", "task", "row", "count", "what", "reason", "remedy", "until"], rows).splitlines()
 
 
+def answer_to(members: Sequence[ParkedRow], again: Callable[..., str]) -> str:
+    """The command that answers rows which stand still for one reason; empty where only time or a deed helps."""
+    first = members[0]
+    if first.answer:
+        return ""
+    # the label: a task's name may stand in several plays
+    task = first.task
+    rows = list(dict.fromkeys(str(each.ask.get("group") or each.row) for each in members[:ROWS_TYPED]))
+    match first.phase, first.what:
+        case "asking", "approval":
+            typed = ["--typed", str(first.ask["typed"])] if first.ask.get("typed") else []
+            return again("approve", task, *rows, *typed)
+        case "asking", "checklist":
+            return again("resolve", task, *rows, "--done", "--evidence", "TEXT")
+        case "asking", "doubt":
+            return again("resolve", task, first.row, "--done", "--evidence", "TEXT")
+        case "failed", _:
+            return again("retry", task, *rows)
+        case "held", _:
+            return again("release", *rows)
+        case "blocked", "consent":
+            return again("apply")
+    return ""
+
+
 def next_command(found: Standing, again: Callable[..., str]) -> str:
-    """What would help most: the answer that is asked for, else another run."""
-    for each in found.parked:
-        if each.answer:
-            continue
-        task = each.task.rpartition(" / ")[2]
-        typed = ["--typed", str(each.ask["typed"])] if each.ask.get("typed") else []
-        match each.phase, each.what:
-            case "asking", "approval":
-                return again("approve", task, str(each.ask.get("group") or each.row), *typed)
-            case "asking", "checklist":
-                return again("resolve", task, each.row, "--done", "--evidence", "TEXT")
-            case "asking", "doubt":
-                return again("resolve", task, each.row, "--done")
-            case "failed", _:
-                return again("why", each.row, task)
+    """What would help most: the answer that is asked for, a failed row looked at, else another run."""
+    asked = [each for each in found.parked if not each.answer and each.phase == "asking"]
+    failed = [each for each in found.parked if not each.answer and each.phase == "failed"]
+    if asked:
+        members = next(iter(_grouped(asked).values()))
+        return answer_to(members, again)
+    if failed:
+        return again("why", failed[0].row)
+    if found.all_held:
+        return again("release")
+    if found.holder:
+        # one run at a time: what it waits for comes by itself, or stands above
+        return again("status")
     if found.run is None:
         return again("plan")
     if found.ended and found.ended["exit_code"] == ExitCode.CONVERGED:

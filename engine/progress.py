@@ -6,7 +6,7 @@ takes what the events hold and expects nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +17,9 @@ from engine.screen import Screen, visible
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.live import Live
+
+    from engine.run.standing import Standing
+
 #: Of one kind of event and one task, this many rows are named in a plain line.
 ROWS_NAMED = 3
 
@@ -27,11 +30,15 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-def progress(screen: Screen, templates: Sequence[Template], *, json: bool) -> Progress:
-    """The listener that fits: JSON lines when asked for, a live table on a terminal, else plain lines."""
+def progress(screen: Screen, templates: Sequence[Template], *, json: bool,
+             standing: Callable[[], Standing]) -> Progress:
+    """The listener that fits: JSON lines when asked for, a live table on a terminal, else plain lines.
+
+    `standing` reads the journal anew.
+    """
     if json:
         return JsonLines(screen)
-    return LiveTable(screen, templates) if screen.interactive else Lines(screen)
+    return LiveTable(screen, templates, standing) if screen.interactive else Lines(screen)
 
 
 class JsonLines:
@@ -110,63 +117,91 @@ class Lines:
 
 
 class LiveTable:
-    """A live table of plays by phase with the last acts under it, drawn by rich on the terminal."""
+    """A live table of plays by phase with the last acts under it, drawn by rich on the terminal.
 
-    def __init__(self, screen: Screen, templates: Sequence[Template]) -> None:
+    Events tell what happens between two waits, and not every row that is found well: at each wait the table is
+    counted anew from the journal, so that what it shows while nothing moves is what `status` says.
+    """
+
+    def __init__(self, screen: Screen, templates: Sequence[Template], standing: Callable[[], Standing]) -> None:
         from rich.console import Console
         from rich.live import Live
 
+        self._standing = standing
         self._plays = {f"{each.play} / {each.name}": each.play for each in templates}
-        self._done: dict[str, int] = {}
+        self._counts: dict[str, dict[str, int]] = {}
         self._stopped: dict[tuple[str, str], str] = {}
         self._last: list[str] = []
         self._state = ""
-        self._live: Live = Live(console=Console(file=screen.out, highlight=False, markup=False),
-                                refresh_per_second=4, get_renderable=self._draw, transient=True)
+        self._console = Console(file=screen.out, highlight=False, markup=False)
+        self._live: Live = Live(console=self._console, refresh_per_second=4, get_renderable=self._draw, transient=True)
 
     def __call__(self, event: Event) -> None:
         place = (event.task, event.row)
         if event.kind == "run_started":
+            self._count()
             self._live.start()  # not before: until then the plan is shown and consent is asked for
         elif event.kind == "settled":
-            self._done[event.task] = self._done.get(event.task, 0) + 1
-            self._stopped.pop(place, None)
+            self._move(event, "done")
         elif event.kind in ("failed", "parked"):
+            self._move(event, str(event.fields.get("phase") or "failed"))
             self._stopped[place] = str(event.fields.get("phase") or "failed")
         if event.kind in ("acted", "failed", "parked"):
             sign = SIGNS.get(str(event.fields.get("verb")), "!")
-            self._last = [*self._last[-5:], shorten(visible(
-                f"{sign} {task_name(event.task)}  {event.row}  {event.fields.get('reason', '')}"), COLUMNS)]
+            reason = f": {event.fields['reason']}" if event.fields.get("reason") else ""
+            self._last = [*self._last[-5:], visible(f"{sign} {event.row}  {task_name(event.task)}{reason}")]
         elif event.kind == "waiting":
-            until = event.fields.get("until")
-            self._state = "waiting " + (f"until {moment(until)}" if until else "for a person's word")
+            self._count()
+            until, persons = event.fields.get("until"), event.fields.get("persons")
+            waits = [f"until {moment(until)}"] if until else []
+            waits += ["for a person (mailmove status)"] if persons else []
+            self._state = f"Waiting {' or '.join(waits)}. Ctrl-C ends it; nothing is lost."
         elif event.kind == "waited":
             self._state = ""
 
     def close(self) -> None:
         self._live.stop()
 
+    def _count(self) -> None:
+        found = self._standing()
+        counts: dict[str, dict[str, int]] = {}
+        for task in found.tasks:
+            play = counts.setdefault(task.play, {})
+            for phase, number in task.counts.items():
+                phase = {"superseded": "done", "ready": "pending", "acting": "pending"}.get(phase, phase)
+                play[phase] = play.get(phase, 0) + number
+        self._counts = counts
+        self._stopped = {(each.task, each.row): each.phase for each in found.parked}
+
+    def _move(self, event: Event, phase: str) -> None:
+        """The row of a task leaves the phase it was counted in."""
+        counts = self._counts.setdefault(self._plays.get(event.task, event.task), {})
+        before = self._stopped.pop((event.task, event.row), "pending")
+        counts[before] = max(0, counts.get(before, 0) - 1)
+        counts[phase] = counts.get(phase, 0) + 1
+
     def _draw(self) -> Group:
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        plays: dict[str, dict[str, int]] = {}
-        for task, count in [*self._done.items()]:
-            phases = plays.setdefault(self._plays.get(task, task), {})
-            phases["done"] = phases.get("done", 0) + count
-        for (task, _), phase in [*self._stopped.items()]:
-            phases = plays.setdefault(self._plays.get(task, task), {})
-            phases[phase] = phases.get(phase, 0) + 1
+        width, height = self._console.size
+        # the event thread may add to what is drawn here
+        plays = {play: dict(phases) for play, phases in [*self._counts.items()]}
         heads = [name for name in PHASES if any(phases.get(name) for phases in plays.values())]
-        drawn = Table(box=None)
-        drawn.add_column("")
+        last = [*self._last, self._state] if self._state else [*self._last]
+        lines_max = max(3, height - 2 - min(len(last), 4))
+        if len(plays) > lines_max:  # those in which something moves
+            plays = {play: phases for play, phases in plays.items() if len([*filter(None, phases.values())]) > 1}
+        drawn = Table(box=None, pad_edge=False)
+        drawn.add_column("", no_wrap=True, overflow="ellipsis")
         for name in heads:
-            drawn.add_column(name, justify="right")
-        for play in dict.fromkeys(self._plays.values()):
-            if play in plays:
-                drawn.add_row(Text(visible(play)), *(f"{plays[play].get(name, 0):,}" for name in heads))
-        return Group(drawn, Text("\n".join([*self._last, self._state])))
+            drawn.add_column(name, justify="right", no_wrap=True)
+        shown = [*plays.items()][:lines_max]
+        for play, phases in shown:
+            drawn.add_row(Text(visible(play)), *(f"{phases[name]:,}" if phases.get(name) else "·" for name in heads))
+        room = max(1, height - len(shown) - 2)
+        return Group(drawn, Text("\n".join(shorten(line, width - 1) for line in last[-room:])))
 
 
 def task_name(label: str) -> str:

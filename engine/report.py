@@ -238,7 +238,7 @@ def _plays(plan: Plan, groups: Sequence[PlanGroup]) -> Iterator[list[str]]:
                 later.setdefault(_known(group), []).append(group)
         for known, waiting in later.items():
             tasks = ", ".join(dict.fromkeys(f"«{_task(plan, group)}»" for group in waiting))
-            section += _entry(f"  . {max(group.count for group in waiting):>5,} × {known}: {tasks}")
+            section += _hung(f"  . {max(group.count for group in waiting):>5,} × {known}: ", tasks)
         same = [group for group in members if group.word in SETTLED]
         if same:
             said: dict[str, int] = {}
@@ -302,6 +302,13 @@ def _task(plan: Plan, group: PlanGroup) -> str:
 
 def _entry(line: str) -> list[str]:
     return [shorten(line, COLUMNS)]
+
+
+def _hung(head: str, text: str) -> list[str]:
+    """The head, and the text beside it; where it is too long, below it and indented."""
+    if len(head) + len(text) <= COLUMNS:
+        return [head + text]
+    return [shorten(head.rstrip(), COLUMNS), *(shorten(line, COLUMNS) for line in wrap(text, " " * 12))]
 
 
 def _fit(sections: Sequence[list[str]], lines_max: int) -> list[list[str]]:

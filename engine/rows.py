@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import app, report
-from engine.arguments import did_you_mean
+from engine.arguments import did_you_mean, to_write
 from engine.contract import ExitCode, Plain, Problem, Refusal, Rows
 from engine.screen import Screen
 from engine.world import World, write_whole
@@ -63,7 +63,8 @@ def _import(arguments: Namespace, place: app.Place, screen: Screen, world: World
     text = as_csv(COLUMNS, ([
         address, getattr(each, "name", "") or address, each.type, ";".join(_aliases(address, each.proxies)),
         getattr(each, "server", ""), "", "", ""] for address, each in sorted(mailboxes.items()) if each.is_mailbox))
-    write_whole(Path(arguments.out), text.encode(), 0o644)
+    with to_write(Path(arguments.out)):
+        write_whole(Path(arguments.out), text.encode(), 0o644)
     screen.line(f"{arguments.out}: {text.count(chr(10)) - 1:,} mailboxes.")
     screen.lines(report.next_step(again("check")))
     return ExitCode.CONVERGED
@@ -88,13 +89,15 @@ def _split(arguments: Namespace, place: app.Place, screen: Screen, world: World,
     found = inventories.load(place.inventory)
     made = split(found, arguments.size, arguments.prefix)
     folder = place.inventory.parent / "batches"
-    folder.mkdir(exist_ok=True)
+    with to_write(folder):
+        folder.mkdir(exist_ok=True)
     for batch, addresses in made.items():
         target = folder / f"{batch}.csv"
         if target.exists():
             raise Refusal(ExitCode.USAGE, Problem("the file is there already", found=f"{target} was left as it is.",
                                                   remedy="Name other batches with --prefix."))
-        write_whole(target, as_csv(["EmailAddress"], ([address] for address in addresses)).encode(), 0o644)
+        with to_write(target):
+            write_whole(target, as_csv(["EmailAddress"], ([address] for address in addresses)).encode(), 0o644)
     for batch, addresses in made.items():
         screen.line(f"  - {{batch: {batch}, csv: batches/{batch}.csv}}   # {len(addresses)} mailboxes")
     screen.line("Put these lines under rows: batches: in the inventory." if made else "Every mailbox has a batch.")

@@ -7,6 +7,7 @@ thread; `tests/test_house.py` holds everyone to it. Files written for people or 
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 import random
@@ -180,7 +181,13 @@ class World:
     def user(self) -> str:
         """Who the operating system says is at work."""
         named = (self.environment.get(name) for name in ("LOGNAME", "USER", "USERNAME"))
-        return next((name for name in named if name), "unknown")
+        found = next((name for name in named if name), "")
+        if not found:
+            try:
+                found = getpass.getuser()  # a container may name nobody; the password database still knows
+            except (KeyError, OSError):
+                found = "unknown"
+        return found
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:

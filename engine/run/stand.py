@@ -158,7 +158,7 @@ class Stand:
             if template.register:
                 self._registering[template.kind, template.register].append(task)
         # … and those on DNS, whose times and former values the guards count with
-        self._states: dict[int, dict[int, tuple[bytes, State | None]]] = {
+        self._states: dict[int, dict[int, tuple[bytes, State | None, State | None]]] = {
             task: {} for task in self.order
             if program.templates[task].register or program.templates[task].module.family == "dns"}
         self.read_at: dict[tuple[int, int], datetime] = {}
@@ -211,9 +211,9 @@ class Stand:
         return Unknown(f"known after «{self.program.templates[tasks[-1]].name}»", (name,))
 
     def keep(self, task: int, seen: Seen, state: State | None) -> None:
-        """Remember a state for the registers that read it."""
+        """Remember a state for the registers that read it; a plan's may be the one predicted from what was read."""
         if task in self._states:
-            self._states[task][seen.slot] = (seen.identity, state)
+            self._states[task][seen.slot] = (seen.identity, state, seen.state)
 
     def note_read(self, task: int, slot: int, at: datetime) -> None:
         """When a row was last read as wanted; kept where a wait may count from it."""
@@ -230,9 +230,9 @@ class Stand:
         if kept is None:
             return None
         past = self.fold.past(kept[0])
-        found = self.fold.before(past) if past is not None else None
-        # never journalled yet: what stands there now is what will have been there before
-        return found if found is not None or past is not None else kept[1]
+        if past is None or not past.before_seq:
+            return kept[2]  # nothing was done yet: what was read now is what will have been there before
+        return self.fold.before(past)
 
     def held_since(self, task: int, slot: int) -> datetime | None:
         kept = self._states.get(task, {}).get(slot)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +48,32 @@ PLAYBOOK = """
       endpoint_test: {endpoint: "{{ endpoint_name }}"}
 """
 
+FAULTY = """
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from engine.modules.base import Module
+
+@dataclass(frozen=True, kw_only=True)
+class Faulty(Module):
+    \"\"\"Cannot be applied.\"\"\"
+
+    name: Annotated[str, "Whatever."]
+    family: ClassVar[str] = "faulty"
+
+    def key(self):
+        return f"faulty/{self.name}"
+
+    def want(self):
+        return {"there": True}
+
+    def read(self, site):
+        return None
+
+    def apply(self, site, diff):
+        return 1 / 0
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -77,6 +106,46 @@ def test_a_killed_engine_ends_in_the_same_organisation(folder: Path, kill: str) 
     assert killed["kills"] == 1
     assert killed["well"], killed
     assert killed["digest"] == rehearse(folder)["digest"]
+
+
+def test_a_person_reads_the_plan_the_progress_the_kill_and_the_figures_of_the_last_outcome(folder: Path) -> None:
+    out = io.StringIO()
+    assert main(["rehearse", str(folder), "--kill-at", "12:after"], out, out, World()) == 0, out.getvalue()
+    said = out.getvalue()
+    assert said.startswith(f"Plan of acme  ({folder / 'playbook.yml'})\n")
+    told = ["nothing was changed. Digest ", "Asked of people", "person: resolve «Tell people / The plan is agreed»",
+            "+ The domain is known to the tenant", "engine killed at request 12 (after); started again", ", 1 kill.",
+            "Predictions: ", "Done more than once: nothing.", "once more: 0 changed; the organisation is the same"]
+    places = [said.find(each, said.find("Digest")) if place else said.find(each) for place, each in enumerate(told)]
+    assert -1 not in places, dict(zip(told, places, strict=True))
+
+
+def test_agreement_is_that_of_the_last_run_and_a_killed_run_does_not_add_to_it(folder: Path) -> None:
+    whole, killed = rehearse(folder), rehearse(folder, "--kill-at", "15:answered")
+    assert killed["runs"] == whole["runs"] + 1  # type: ignore[operator]
+    acts = {"made", "kept"} & whole["predictions"].keys()  # type: ignore[attr-defined]
+    assert acts
+    for figure in acts:
+        assert killed["predictions"][figure] == whole["predictions"][figure] > 0  # type: ignore[index]
+
+
+def test_a_run_that_meets_a_bug_shows_the_end_of_its_traceback(folder: Path, tmp_path: Path) -> None:
+    """The bug is in a module of another package, found by its entry point as any installed one is."""
+    others = tmp_path / "others"
+    faulty = others / "faulty.py"
+    (others / "faulty-1.dist-info").mkdir(parents=True)
+    (others / "faulty-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1\n")
+    (others / "faulty-1.dist-info" / "entry_points.txt").write_text("[mailmove.modules]\nfaulty = faulty:Faulty\n")
+    faulty.write_text(FAULTY)
+    (folder / "playbook.yml").write_text(
+        '- name: Break\n  targets: organisation\n  tasks:\n    - name: A bug\n      faulty: {name: "{{ target }}"}\n')
+    ended = subprocess.run([sys.executable, "-m", "engine", "rehearse", str(folder)], capture_output=True, text=True,
+                           check=False, cwd=app.data_folder(), env={**os.environ, "PYTHONPATH": str(others)})
+    assert ended.returncode == ExitCode.BUG, ended.stderr
+    assert "The engine ended with exit code 1." in ended.stdout
+    _, _, words = ended.stdout.partition("The last it said:\n")
+    assert f'File "{faulty}", line ' in words
+    assert words.count("ZeroDivisionError: division by zero") == 1
 
 
 def test_the_folder_that_is_kept_holds_journal_and_output_and_no_secret_in_the_inventory(

@@ -356,3 +356,21 @@ def test_an_observation_fails_at_its_timeout(migration: Migration) -> None:
     assert migration.run(wait=True).exit_code == ExitCode.SOME_FAILED
     migration.remote.things["observed/acme.example"] = {"value": "on"}
     assert migration.run().exit_code == ExitCode.CONVERGED
+
+
+def test_a_plan_predicts_the_way_back_to_what_was_there_before(migration: Migration) -> None:
+    migration.write("""
+    - name: There and back
+      targets: domains
+      tasks:
+        - name: Low
+          thing: {name: "{{ target }}", value: low}
+          register: ttl
+        - name: As before
+          thing: {name: "{{ target }}", value: "{{ ttl.before.value }}"}
+    """)
+    migration.remote.things["thing/acme.example"] = {"value": "high"}
+    assert migration.groups(migration.plan()) == [("Low", "change", 1), ("As before", "change", 1)]
+    assert migration.run().changed == 2
+    assert migration.remote.things["thing/acme.example"]["value"] == "high"
+    assert migration.run().changed == 0
