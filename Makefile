@@ -4,6 +4,7 @@ PYTHON := .venv/bin/python
 MAILMOVE := .venv/bin/mailmove
 LARGE := .work/large
 RIG := .work/rig
+SEED := 1
 
 .PHONY: rehearsal rehearsal-large kill-rig test bench lock schemas docs wheel-test clean
 
@@ -13,7 +14,7 @@ RIG := .work/rig
 	.venv/bin/pip install --quiet --no-deps --no-build-isolation -e .
 	touch .venv
 
-## Both samples from the first question to the last, the staged one killed in the middle.
+## Both samples from the first question to the last, the staged one killed in the middle: less than a minute.
 rehearsal: .venv
 	$(MAILMOVE) rehearse inventory/cutover/playbook.yml
 	$(MAILMOVE) rehearse inventory/staged/playbook.yml --kill-at 1800:after
@@ -24,19 +25,21 @@ rehearsal-large: .venv
 	$(PYTHON) -m engine.lab.generate --type staged --mailboxes 4300 --seed 1 $(LARGE)
 	$(MAILMOVE) rehearse $(LARGE)/playbook.yml
 
-## 30 mailboxes, killed at 200 different requests: each rehearsal must end in the same organisation.
+## 30 mailboxes, killed at 200 different requests: each rehearsal must end in the same organisation. SEED=2 draws others.
 kill-rig: .venv
 	rm -rf $(RIG)
 	$(PYTHON) -m engine.lab.generate --type staged --mailboxes 30 --seed 1 $(RIG)
-	$(PYTHON) -m bench.kill_rig $(RIG)/playbook.yml --points 200
+	$(PYTHON) -m bench.kill_rig $(RIG)/playbook.yml --points 200 --seed $(SEED) --jobs 2
 
 test: .venv
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/pytest -n 2
 
+## The engine's own work per task row, and the plan of 4,300 mailboxes with the requests it asks.
 bench: .venv
 	$(PYTHON) -m bench.engine
+	$(PYTHON) -m bench.plan_large --mailboxes 4300
 
 ## Exact versions with hashes, for every platform; names no package index.
 lock:

@@ -6,6 +6,7 @@ Control paths and the line it prints when it listens: docs/design.md, "The lab".
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,8 +26,9 @@ class LabFailed(Exception):
 
 
 def python(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which a child finds this very package, from a wheel or a checkout."""
-    return {**environment, "PYTHONPATH": str(Path(__file__).resolve().parent.parent), "PYTHONUNBUFFERED": "1"}
+    """An environment in which a child finds this very package, from a wheel or a checkout, and modules of others."""
+    paths = [str(Path(__file__).resolve().parent.parent), *filter(None, [environment.get("PYTHONPATH")])]
+    return {**environment, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
 class Lab:

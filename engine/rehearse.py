@@ -28,8 +28,8 @@ from engine.progress import Lines
 from engine.screen import Screen, plain
 from engine.world import SystemClock, World
 
-#: Between two looks at whether the engine waits.
-LOOK_SECONDS = 0.004
+#: Between two looks at what the engine has written. The lab is asked only once the engine says that it waits.
+LOOK_SECONDS = 0.01
 #: Virtual time in which nothing happens but waiting, before the rehearsal says that it is stuck. The longest wait of
 #: the shipped playbooks is 14 days.
 IDLE_MAX = timedelta(days=21)
@@ -38,11 +38,16 @@ IDLE_RUNS_MAX = 3
 #: How a run may end that a person's word and another run can mend. 143: it was asked to end because it was stuck.
 PERSON_CAN_HELP = frozenset({ExitCode.SOME_FAILED, ExitCode.DOUBT, ExitCode.PARKED_ON_TIME, ExitCode.PARKED_ON_PERSON,
                              ExitCode.TERMINATED})
+#: Of what an engine wrote that was no event (a refusal, a traceback), this many last lines are kept.
+LAST_WORDS_MAX = 20
 
 
 @dataclass(frozen=True)
 class Kill:
-    """The engine is killed at its `at`-th request of the whole rehearsal: before it is handled, after, or answered."""
+    """The engine is killed at its `at`-th request of the whole rehearsal: before it is handled, after, or answered.
+
+    Requests are counted from the first run on; those of the preview before it do not count.
+    """
 
     at: int
     when: str = "before"
@@ -60,7 +65,11 @@ class Kill:
 
 @dataclass
 class Rehearsal:
-    """What came out of it. `digest` is the organisation's at the end, without times and ids."""
+    """What came out of it. `digest` is the organisation's at the end, without times and ids.
+
+    predictions   of the last run that told its outcome: agreement is counted over the whole journal
+    last_words    the end of what an engine wrote that ended as no person could mend: a refusal, a traceback
+    """
 
     exit_code: int = 0
     kills: int = 0
@@ -74,7 +83,8 @@ class Rehearsal:
     again_changed: int | None = None
     again_same: bool | None = None
     twice: list[str] = field(default_factory=list)
-    predictions: dict[str, int] = field(default_factory=dict)
+    predictions: Mapping[str, int] = field(default_factory=dict)
+    last_words: Sequence[str] = ()
     tasks: list[Mapping[str, Any]] = field(default_factory=list)
     parked: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -168,7 +178,9 @@ class Engine:
         self._in = output.open("rb")
         self._half = b""
         self.outcome: Mapping[str, Any] = {}
-        self.last: deque[str] = deque(maxlen=40)
+        #: it has said that it waits, and not that it goes on
+        self.waits = False
+        self.last: deque[str] = deque(maxlen=LAST_WORDS_MAX)
 
     def events(self) -> Iterator[Mapping[str, Any]]:
         """The events that have come since the last look."""
@@ -181,6 +193,8 @@ class Engine:
                 continue
             if event.get("event") == "outcome":
                 self.outcome = event
+            elif event.get("event") in ("waiting", "waited"):
+                self.waits = event["event"] == "waiting"
             yield event
 
     def stop(self) -> int:
@@ -209,45 +223,62 @@ class Stage:
     kills: list[Kill]
     screen: Screen | None
     world: World
+    #: requests that were asked before the first run
+    before: int = 0
     result: Rehearsal = field(default_factory=Rehearsal)
     #: since when the engine has done nothing but wait; None: it has just done something
     alive: datetime | None = None
-    #: the end of what the last engine wrote that was no event: a traceback
-    last: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.listener = Lines(self.screen, parked=False) if self.screen else None
 
     def perform(self) -> int:
-        """Runs the engine until it ends by itself; a killed one is started again. Its last exit code."""
-        idle, killed = 0, 0
+        """Runs the engine until all is done or nobody can help any more. The last exit code."""
+        idle = 0
         while True:
-            engine = self._engine("--wait")
-            try:
-                stuck = self._watch(engine)
-            except BaseException:
-                engine.stop()  # no engine outlives its rehearsal
-                raise
-            code = engine.stop()
-            self.last = list(engine.last)
-            self._count(engine.outcome)
-            if code == -9 and self.kills and not stuck:
-                self.kills.pop(0)
-                self.result.kills += 1
-                killed += 1
-                self._say(f"killed at request {self._requests():,}; started again")
-                continue
-            if self.listener:
-                self.listener.close()
+            engine, code, stuck = self._run(self._answer)
+            self.result.predictions = engine.outcome.get("predictions") or self.result.predictions
             if code == ExitCode.CONVERGED:
                 return code
             # Rows failed, or nobody could help by waiting. A person looks, says what there is to say, and runs it
             # again an hour later; a new run also asks anew for consent.
-            said = self._answer()
+            said = self._answer() if code in PERSON_CAN_HELP else 0
             idle = idle + 1 if not (said or engine.outcome.get("changed")) else 0
             if idle >= IDLE_RUNS_MAX or code not in PERSON_CAN_HELP:
                 return int(ExitCode.PARKED_ON_PERSON) if stuck else code
             self.lab.post("/clock/advance", seconds=3600)
+
+    def again(self) -> None:
+        """The playbook once more: it must change nothing, here and over there."""
+        before = (self.lab.get("/state/digest"), self.lab.get("/counters")["moved"])
+        self.alive = None
+        # It may wait, for a read that a fault spoils is tried again later; what it may not is change or ask anything.
+        engine, code, _ = self._run(lambda: 0)
+        self.result.again_changed = engine.outcome.get("changed") if code == ExitCode.CONVERGED else -1
+        self.result.again_same = before == (self.lab.get("/state/digest"), self.lab.get("/counters")["moved"])
+        self.result.digest = str(_digest(before[0]))
+        if code != ExitCode.CONVERGED:
+            self.result.last_words = tuple(engine.last)
+
+    def _run(self, answer: Callable[[], int]) -> tuple[Engine, int, bool]:
+        """One engine until it ends by itself, its exit code, whether it was stuck; a killed one is started again."""
+        while True:
+            engine = self._engine()
+            try:
+                stuck = self._watch(engine, answer)
+            except BaseException:
+                engine.stop()  # no engine outlives its rehearsal
+                raise
+            code = engine.stop()
+            if self.listener:
+                self.listener.close()
+            if code != -9 or not self.kills:
+                if code not in (ExitCode.CONVERGED, *PERSON_CAN_HELP):
+                    self.result.last_words = tuple(engine.last)
+                return engine, code, stuck
+            kill = self.kills.pop(0)
+            self.result.kills += 1
+            self._say(f"engine killed at request {kill.at:,} ({kill.when}); started again, it goes on from the journal")
 
     def _answer(self) -> int:
         said = self.person.answer()
@@ -255,50 +286,33 @@ class Stage:
             self._say(f"person: {words}")
         return said
 
-    def again(self) -> None:
-        """The playbook once more: it must change nothing, here and over there."""
-        before = (self.lab.get("/state/digest"), self.lab.get("/counters")["moved"])
-        # It may wait, for a read that a fault spoils is tried again later; what it may not is change anything.
-        engine = self._engine("--wait")
-        while engine.process.poll() is None:
-            pending = self.lab.get("/clock/pending")["waiting"]
-            if pending is not None and pending.get("until") is None:
-                break
-            if pending is not None:
-                self.lab.post("/clock/grant", move=True)
-            SystemClock().sleep(LOOK_SECONDS)
-        code = engine.stop()
-        self.last = list(engine.last)
-        self.result.again_changed = engine.outcome.get("changed") if code == ExitCode.CONVERGED else -1
-        self.result.again_same = before == (self.lab.get("/state/digest"), self.lab.get("/counters")["moved"])
-        self.result.digest = str(_digest(before[0]))
-
-    def _engine(self, *more: str) -> Engine:
+    def _engine(self) -> Engine:
         self.result.runs += 1
-        engine = Engine([*self.words, "--yes", "--json", *more], self.folder / f"engine-{self.result.runs}.jsonl",
+        engine = Engine([*self.words, "--yes", "--json", "--wait"], self.folder / f"engine-{self.result.runs}.jsonl",
                         self.world.environment)
-        while self.kills and self.kills[0].at <= self._requests():
+        done = self.requests()
+        while self.kills and self.kills[0].at <= done:
             self.kills.pop(0)  # already behind us
         if self.kills:
-            self.lab.post("/kill", pid=engine.process.pid, at=self.kills[0].at - self._requests(),
-                          when=self.kills[0].when)
+            self.lab.post("/kill", pid=engine.process.pid, at=self.kills[0].at - done, when=self.kills[0].when)
         return engine
 
-    def _watch(self, engine: Engine) -> bool:
+    def _watch(self, engine: Engine, answer: Callable[[], int]) -> bool:
         """Until the engine ends; True when it waits for something that nobody will bring."""
         while engine.process.poll() is None:
             self._tell(engine)
-            pending = self.lab.get("/clock/pending")["waiting"]
+            # It says that it waits just before it does.
+            pending = self.lab.get("/clock/pending")["waiting"] if engine.waits else None
             if pending is None:
                 SystemClock().sleep(LOOK_SECONDS)
                 continue
-            said = self._answer()
+            said = answer()
             until = pending.get("until")
             if said:
                 self.alive = None
             elif until is None or datetime.fromisoformat(until) - self._alive(until) > IDLE_MAX:
                 return True
-            self.lab.post("/clock/grant", move=not said)
+            engine.waits = not self.lab.post("/clock/grant", move=not said)["granted"]
         self._tell(engine)
         return False
 
@@ -316,12 +330,10 @@ class Stage:
                 self.listener(Event(event["event"], datetime.fromisoformat(event["at"]), event.get("task", ""),
                                     event.get("row", ""), fields))
 
-    def _count(self, outcome: Mapping[str, Any]) -> None:
-        for name, number in (outcome.get("predictions") or {}).items():
-            self.result.predictions[name] = self.result.predictions.get(name, 0) + number
-
-    def _requests(self) -> int:
-        return sum(self.lab.get("/counters")["requests"].values())
+    def requests(self) -> int:
+        """How many requests the engines have asked so far."""
+        arrived: int = self.lab.get("/counters")["arrived"]
+        return arrived - self.before
 
     def _say(self, text: str) -> None:
         if self.screen and self.listener:
@@ -350,17 +362,22 @@ def rehearse(migration: app.Migration, *, seed: int, faults: str, kills: Sequenc
         words = ["-p", playbook, *files]
         person = Person(command, words, Workplace(lab, account))
         extra = [word for name, value in extra_vars.items() for word in ("-e", f"{name}={value}")]
+        # Always, shown or not: with the same seed a rehearsal without a screen tells the same story.
+        preview = app.plan(app.load(app.place(migration.place.playbook, inventory, folder / "state", world), extra_vars,
+                                    world), app.selection(frozenset(), frozenset(), frozenset()))
+        if screen:
+            screen.lines(report.plan_text(preview))
+            screen.line()
         stage = Stage(
-            lab, person, [playbook, *files, *extra], folder, sorted(kills, key=lambda kill: kill.at), screen, world)
+            lab, person, [playbook, *files, *extra], folder, sorted(kills, key=lambda kill: kill.at), screen, world,
+            before=lab.get("/counters")["arrived"])
         result = stage.result
         result.exit_code = stage.perform()
         result.virtual_seconds = (datetime.fromisoformat(lab.get("/clock")["now"]) - start).total_seconds()
         if result.exit_code == ExitCode.CONVERGED:
             stage.again()
-        elif screen and stage.last:
-            screen.error(stage.last)
         counters = lab.get("/counters")
-        result.requests, result.said = sum(counters["requests"].values()), len(person.said)
+        result.requests, result.said = stage.requests(), len(person.said)
         history = [json.loads(line) for line in command(["history", *words, "--json"])[1].splitlines()]
         result.changed = sum(record["kind"] == "settled" and record["body"]["acted"] for record in history)
         result.twice = list(_twice(counters["effects"], history))
@@ -421,7 +438,8 @@ def lines(result: Rehearsal) -> Iterator[str]:
     yield ""
     yield (f"{report.duration(timedelta(seconds=result.virtual_seconds))} of migration in "
            f"{result.wall_seconds:.1f} seconds: {result.changed:,} changes, {result.requests:,} requests, "
-           f"{result.said:,} answers of a person, {result.kills} kills.")
+           f"{result.said:,} answers of a person, "
+           f"{result.kills} {'kill' if result.kills == 1 else 'kills'}.")
     made = result.predictions
     if made:
         yield (f"Predictions: {made.get('kept', 0):,} kept, {made.get('broken', 0):,} broken, "
@@ -439,3 +457,6 @@ def lines(result: Rehearsal) -> Iterator[str]:
         yield f"The engine ended with exit code {result.exit_code}."
         for row in result.parked[:20]:
             yield report.shorten(f"  {row['phase']}: {row['task']}  {row['row']}: {row['reason']}", 200)
+    if result.last_words:
+        yield "The last it said:"
+        yield from (f"    {line}" for line in result.last_words)

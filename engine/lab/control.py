@@ -134,7 +134,7 @@ class Control:
         return {"digest": hashlib.sha256(text.encode()).hexdigest()}
 
     async def _count(self, body: dict[str, Any]) -> Any:
-        return self._counters.document()
+        return {**self._counters.document(), "arrived": self._faults.requests}
 
     async def _show_mail(self, body: dict[str, Any]) -> Any:
         return self._mail()

@@ -93,7 +93,8 @@ class Faults:
     endpoint: str | None = None
     _seen: Counter[str] = field(default_factory=Counter)
     _made: int = 0
-    _requests: int = 0
+    #: requests of all protocols that have arrived; what /kill counts
+    requests: int = 0
     _kill: Kill | None = None
 
     # ----------------------------------------------------------------------------------------------- requests
@@ -166,15 +167,15 @@ class Faults:
             raise ValueError(f"pid {pid} is not a process to be killed")
         if when not in ("before", "after", "answered"):
             raise ValueError(f"when: {when!r} is not before, after or answered")
-        self._kill = Kill(pid, self._requests + max(1, at), when)  # type: ignore[arg-type]
+        self._kill = Kill(pid, self.requests + max(1, at), when)  # type: ignore[arg-type]
 
     async def arrived(self) -> None:
         """A request of any protocol has arrived; nothing has been done about it yet.
 
         Raises Killed when its sender was killed just now: the request is as if it had never left.
         """
-        self._requests += 1
-        _ticket.set(self._requests)
+        self.requests += 1
+        _ticket.set(self.requests)
         if self._strike("before"):
             raise Killed("the sender was killed before its request was handled")
 

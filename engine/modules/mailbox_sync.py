@@ -13,6 +13,9 @@ from engine.connections.service_errors import classify
 from engine.contract import AtLeast, Diff, Failing, Fault, Outlook, Rejected, State, Unknown, Waiting, Want
 from engine.modules.base import Effect, Module, Reading, Undo
 
+#: A batch in one of these takes up the users that a stop, or its creation, left stopped.
+UNDER_WAY = ("Starting", "Syncing", "IncrementalSyncing")
+
 
 @dataclass(frozen=True, kw_only=True)
 class MailboxSync(Module):
@@ -58,6 +61,8 @@ class MailboxSync(Module):
         if state["state"] == "stopped":
             if status in ("Stopping", "Removing"):
                 return Waiting(f"{status.lower()} at the service")
+            if state["batch_status"] in UNDER_WAY:
+                return Waiting(f"its batch is {str(state['batch_status']).lower()}; it has not been taken up yet")
             return Failing(f"{status}: somebody stopped it", "start it again at the service, or retry", retry=True)
         return Waiting(f"{status}, {state['items']} items so far")
 
@@ -72,17 +77,20 @@ class MailboxSync(Module):
     def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
         """One listing; the statistics of those alone who failed without saying why."""
         users = site.exchange_online.migration_users()
+        batches = site.exchange_online.migration_batches()
         asked = {module.key(): users.get(module.key().partition("/")[2]) for module in modules}
         silent = [user for user in asked.values() if user is not None and user.state == "failed" and not user.error]
         answers = site.exchange_online.user_statistics([user.identity for user in silent]) if silent else ()
         said = {user.address: answer for user, answer in zip(silent, answers, strict=True)}
-        return {key: None if user is None else _state(user, said.get(user.address)) for key, user in asked.items()}
+        return {key: None if user is None else _state(
+            user, batches[user.batch].status if user.batch in batches else "", said.get(user.address))
+            for key, user in asked.items()}
 
 
-def _state(user: MigrationUser, statistics: Mapping[str, Any] | Fault | None) -> State | Unknown:
+def _state(user: MigrationUser, batch_status: str, statistics: Mapping[str, Any] | Fault | None) -> State | Unknown:
     if isinstance(statistics, Fault):
         return Unknown(str(statistics))
     error = user.error or str((statistics or {}).get("Error") or "")
-    return {"state": user.state, "status": user.status, "error": error,
+    return {"state": user.state, "status": user.status, "batch_status": batch_status, "error": error,
             "error_class": classify(error).id if user.state == "failed" else None,
             "items": user.items, "skipped": user.skipped, "last_success": user.last_success}

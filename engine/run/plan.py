@@ -166,6 +166,7 @@ class Preview:
     def _recorded(self, template: Template, one: Seen, done: dict[int, Phase]) -> None:
         """A task with nothing remote to read: approvals, checklists, letters, tests."""
         if template.module.effect == "send" and template.module_name in ("approval", "checklist"):
+            self._dates(template, one.slot)
             question = gates.ask(template, one.module, self.stand.program, self.now)
             state = gates.answer(template, one.identity, self.stand.fold, self.stand.program, self.now)
             if state is not None or (one.past is not None and one.past.held_since is not None):
@@ -213,6 +214,7 @@ class Preview:
         if template.module.effect == "observe" or isinstance(outlook, Waiting):
             if template.module.effect != "observe" and self.stand.selected(template, row):
                 self.plan.tokens.add(one.identity)  # it may have to help the service along
+            self._dates(template, one.slot)
             self._add(template, "waits", outlook.reason if outlook else "waits until it is so", row,
                       after="" if outlook else self._last_need(template))
             return False
@@ -240,17 +242,21 @@ class Preview:
                 act = guards.Act(template, one.row, one.module, one.diff)
                 verdict = self.judge.judge([act], self.now)[0][0]
                 guarded[name] = "passes" if verdict.passed else verdict.reason
-        due = template.not_before(one.slot, stand)
+        self._dates(template, one.slot)
+        if text is None:
+            text = self._text(template, word, one.diff)
+        self._add(template, word, text, one.row, guarded=guarded, undo=template.module.undo)
+
+    def _dates(self, template: Template, slot: int) -> None:
+        """The waits and the window of a row, for the calendar."""
+        due = template.not_before(slot, self.stand)
         if isinstance(due, datetime) and due > self.now:
             self._mark(f"«{template.name}» may begin", due, "")
         elif isinstance(due, Unknown):
             self._mark(f"«{template.name}» waits", None, due.reason)
         if template.window:
-            opening = gates.opens_at(stand.program.windows[template.window], self.now)
+            opening = gates.opens_at(self.stand.program.windows[template.window], self.now)
             self._mark(f"window {template.window} for «{template.name}»", opening or self.now, "")
-        if text is None:
-            text = self._text(template, word, one.diff)
-        self._add(template, word, text, one.row, guarded=guarded, undo=template.module.undo)
 
     def _predict(self, template: Template, one: Seen, thing: tuple[str, str, str]) -> None:
         """What this thing will look like after the task: the read state under the plain wants."""
@@ -288,6 +294,7 @@ class Preview:
                 self.plan.tokens.add(one.identity)
             else:
                 self.plan.tokens.add(later_token(template, row, self.nth[template.index]))
+        self._dates(template, slot)
         guarded = {name: "judged when its turn comes" for name in guards.names_later(template.module.family)}
         self._add(template, "later", after, row, guarded=guarded, undo=template.module.undo)
 
