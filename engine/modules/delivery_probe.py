@@ -40,6 +40,7 @@ class DeliveryProbe(Module):
     lasting: ClassVar[bool] = True
     # The trace shows a message some minutes after its delivery.
     settles_within: ClassVar[timedelta] = timedelta(minutes=30)
+    apply_rows: ClassVar[int] = 5  # what a kill leaves in doubt
     look_again: ClassVar[timedelta] = timedelta(minutes=1)
     rights: ClassVar[tuple[str, ...]] = ("to send as the connection's sender",)
     decided: ClassVar[frozenset[str]] = frozenset({"message_id", "delivered_at"})

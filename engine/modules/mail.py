@@ -32,6 +32,7 @@ class Mail(Module):
     undo: ClassVar[Undo] = "none"
     reads: ClassVar[Reads] = "journal"
     settles_within: ClassVar[timedelta] = timedelta(minutes=30)
+    apply_rows: ClassVar[int] = 5  # what a kill leaves in doubt
     look_again: ClassVar[timedelta] = timedelta(minutes=1)
     rights: ClassVar[tuple[str, ...]] = ("to send as the connection's sender",)
     decided: ClassVar[frozenset[str]] = frozenset({"message_id", "sent_at"})

@@ -6,9 +6,9 @@ anything is done again (`in_doubt`).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from engine.contract import (
@@ -35,6 +35,8 @@ VISIBILITY_BOUND = timedelta(minutes=15)
 SETTLE_LOOK = timedelta(minutes=1)
 #: While a person has it in hands, how often to look.
 HANDED_LOOK = timedelta(minutes=15)
+#: How often a guard that said no, for reasons the world may mend, is asked again.
+GUARD_LOOK = timedelta(hours=1)
 #: How often a row that failed over there, in a way that another try may mend, is started again.
 RESTARTS_MAX = 3
 
@@ -60,7 +62,9 @@ class Acting(Floor):
         for one in job.page:
             if one.unknown is not None:
                 self.try_again(template, one, one.unknown.reason)
-            elif one.diff is None or (template.module.reads == "journal" and one.state is not None):
+                continue
+            self.tries.pop((template.index, one.slot), None)
+            if one.diff is None or (template.module.reads == "journal" and one.state is not None):
                 self.settle(template, one, acted=one.past is not None and one.past.intent_at is not None)
             elif self._may_act(template, one, now):
                 acts.append(one)
@@ -71,7 +75,7 @@ class Acting(Floor):
         past, module = one.past, one.module
         assert one.diff is not None
         last = past.last if past is not None else ""
-        told = past is not None and self.stand.fold.retried(one.identity) > past.seq  # a person said: try again
+        told = past is not None and self.stand.fold.retried(one.identity) > past.intent_seq  # a person said: try again
         if past is not None and past.held_since is not None and last != "intent":
             self.record("unsettled", template, one, {"index": template.index, "state": one.state})
             self.flush()
@@ -80,6 +84,14 @@ class Acting(Floor):
         if isinstance(outlook, Waiting):
             self.wait_for_service(template, one, outlook.reason, now)
             return False
+        if last == "result" and past is not None and past.result_ok:
+            assert past.result_at is not None
+            deadline = past.result_at + module.settles_within
+            if now < deadline:
+                self.park(template, one.slot, one.row, one,
+                          Parked(Phase.WAITING, "service", "accepted; not visible yet",
+                                 min(now + SETTLE_LOOK, deadline)))
+                return False
         if isinstance(outlook, Failing):
             attempts = past.attempts if past is not None else 0
             if not told and (not outlook.retry or attempts >= RESTARTS_MAX):
@@ -94,13 +106,6 @@ class Acting(Floor):
                       Parked(Phase.HANDED, "handover", str(handed["title"]), now + HANDED_LOOK), handover=handed)
             return False
         if last == "result" and past is not None and past.result_ok:
-            assert past.result_at is not None
-            deadline = past.result_at + module.settles_within
-            if now < deadline:
-                self.park(template, one.slot, one.row, one,
-                          Parked(Phase.WAITING, "service", "accepted; not visible yet",
-                                 min(now + SETTLE_LOOK, deadline)))
-                return False
             if module.effect == "send":
                 return self._in_doubt(template, one, now)
             if past.intent_seq > self.stand.fold.run_seq and not told:
@@ -183,16 +188,15 @@ class Acting(Floor):
     def _asks_again(self, template: Template, one: Seen, now: datetime) -> bool:
         """An approval directly before this act that has expired since is asked for again."""
         for above, slot in self.stand.approvals_before(template, one.row):
-            if self.stand.phases[above.index][slot] != Phase.DONE:
-                continue
-            asked = self.stand.approval_identity(above, slot)
-            if asked is None or gates.answer(above, asked, self.stand.fold, self.program, now) is not None:
-                continue
-            if self.stand.spent(above, slot):
-                continue  # what it was given for has begun: going on needs no new word
-            self.stand.phases[template.index][one.slot] = Phase.PENDING
-            self.stand.needs.unmet[template.index][one.slot] += 1
-            self.ready(above.index, slot)
+            if self.stand.phases[above.index][slot] == Phase.DONE:
+                asked = self.stand.approval_identity(above, slot)
+                if asked is None or gates.answer(above, asked, self.stand.fold, self.program, now) is not None:
+                    continue
+                if self.stand.spent(above, slot):
+                    continue  # what it was given for has begun: going on needs no new word
+                self.ready(above.index, slot)
+            self.park(template, one.slot, one.row, one, Parked(
+                Phase.BLOCKED, "expired", "its approval has expired, and is asked for again", progress=self.progress))
             return True
         return False
 
@@ -200,8 +204,11 @@ class Acting(Floor):
         if template.module.effect == "observe":
             return True  # it only asks the service to go on with what was consented to
         past = one.past
-        if past is not None and drifted(past):
-            return repair_token(one.identity, past.settled_seq) in self.consents
+        if past is not None and past.settled_seq:
+            if repair_token(one.identity, past.settled_seq) in self.consents:
+                return True
+            if drifted(past):
+                return False
         return one.identity in self.consents or later_token(
             template, one.row, self.nth[template.index]) in self.consents
 
@@ -216,19 +223,19 @@ class Acting(Floor):
             if no is None:
                 go.append(one)
             elif no.until is not None and no.until > now:
-                self.park(template, one.slot, one.row, one,
-                           Parked(Phase.WAITING, "guard", f"{no.guard}: {no.reason}", no.until))
+                self.park(template, one.slot, one.row, one, Parked(
+                    Phase.WAITING, "guard", f"{no.guard}: {no.reason}", no.until, self.progress))
             else:
                 self.park(template, one.slot, one.row, one, Parked(
-                    Phase.BLOCKED, "guard", f"{no.guard}: {no.reason}", progress=self.progress))
+                    Phase.BLOCKED, "guard", f"{no.guard}: {no.reason}", now + GUARD_LOOK, self.progress))
         if template.module.family == "conversion":
             quota = guards.conversion_quota(self.facts.count_settled(template.module_name))
-            room = len(go) if quota is None else max(0, quota - self.converting)
+            room = len(go) if quota is None else max(0, quota - len(self.converting))
             for one in go[room:]:
                 self.park(template, one.slot, one.row, one, Parked(
                     Phase.WAITING, "quota", "one is converted first, then twenty, then all", progress=self.progress))
             go = go[:room]
-            self.converting += len(go)
+            self.converting.update((template.index, one.slot) for one in go)
         if go:
             self._act(template, go)
 
@@ -245,25 +252,49 @@ class Acting(Floor):
         for one in page:
             assert one.diff is not None
             self.guarded_acts += bool(guards.names(one.module, one.diff))
-            attempt = (one.past.attempts if one.past is not None else 0) + 1
-            self.record("intent", template, one, {
-                "index": template.index, "verb": one.diff.verb, "attempt": attempt,
-                "changes": [[change.field, change.before, change.after] for change in one.diff.changes],
-                "before": one.diff.before if attempt == 1 else None})
-        self.flush()  # durable before any call
-        size = template.module.apply_rows
-        pages = iter(page)
-        while chunk := list(islice(pages, size)):
-            acts = [(one.module, one.diff) for one in chunk]
-            self.acting[template.index] += 1
-            self.submit(ActJob(template, chunk), template.module.connection,
-                         lambda acts=acts: template.module.apply_many(self.site, acts))  # type: ignore[misc]
+            self.stand.phases[template.index][one.slot] = Phase.ACTING
+        self.backlog.setdefault(template.index, deque()).extend(page)
+
+    def start_acts(self) -> bool:
+        """Begin acts while connections have room, a chunk of intents for each call: what a kill leaves in doubt is
+        what was under way, and a hold is heard before the next chunk. True when any was begun."""
+        begun = False
+        for task in list(self.backlog):
+            template, waiting = self.program.templates[task], self.backlog[task]
+            module = template.module
+            while waiting and self.workers.room(module.connection) > 0:
+                if self.journal.changed():
+                    self.take_in()
+                chunk = [waiting.popleft() for _ in range(min(module.apply_rows, len(waiting)))]
+                chunk = [one for one in chunk if not self._held_now(template, one)]
+                for one in chunk:
+                    assert one.diff is not None
+                    self.record("intent", template, one, {
+                        "index": task, "verb": one.diff.verb,
+                        "attempt": (one.past.attempts if one.past is not None else 0) + 1,
+                        "changes": [[change.field, change.before, change.after] for change in one.diff.changes],
+                        "before": one.diff.before})
+                self.flush()  # durable before any call
+                if chunk:
+                    acts = [(one.module, one.diff) for one in chunk]
+                    self.acting[task] += 1
+                    self.submit(ActJob(template, chunk), module.connection,
+                                lambda module=module, acts=acts: module.apply_many(self.site, acts))  # type: ignore[misc]
+                begun = True
+            if not waiting:
+                del self.backlog[task]
+        return begun
+
+    def _held_now(self, template: Template, one: Seen) -> bool:
+        fold = self.stand.fold
+        if not (fold.words and fold.held(template.kind, one.row)):
+            return False
+        self.park(template, one.slot, one.row, one, Parked(Phase.HELD, "held", "on hold"))
+        return True
 
     def on_acted(self, job: ActJob, answers: Any, error: BaseException | None) -> None:
         template = job.template
         self.acting[template.index] -= 1
-        if template.module.family == "conversion":
-            self.converting -= len(job.page)
         if error is not None:
             if not isinstance(error, Fault):
                 raise error
@@ -300,7 +331,9 @@ class Acting(Floor):
                 self.park(template, one.slot, one.row, one, Parked(
                     Phase.WAITING, "doubt", f"no answer came: {fault.text}", self.world.clock.now() + SETTLE_LOOK))
             elif isinstance(fault, Unreachable):
-                self.try_again(template, one, str(fault), remedy=fault.remedy)
+                tries = one.past.attempts - 1 if one.past is not None else 0
+                self.try_again(template, one, str(fault), remedy=fault.remedy, tries=tries,
+                               at_least=fault.retry_after or 0.0)
             else:
                 self.fail(template, one, "fault", str(fault), fault.remedy)
         self.acted.setdefault(template.index, []).extend(look)
@@ -311,7 +344,7 @@ class Acting(Floor):
         for task, rows in list(self.acted.items()):
             template = self.program.templates[task]
             size = template.module.page_rows if template.module.reads == "listing" else EACH_ROWS
-            while rows and (not self.acting[task] or len(rows) >= size):
+            while rows and (len(rows) >= size or not (self.acting[task] or task in self.backlog)):
                 page, rows[:size] = rows[:size], []
                 self.flush()
                 if template.module.reads == "listing":

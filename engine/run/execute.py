@@ -28,7 +28,7 @@ from engine.contract import (
     first_exit,
 )
 from engine.run import gates
-from engine.run.act import EACH_ROWS, Acting
+from engine.run.act import EACH_ROWS, HANDED_LOOK, Acting
 from engine.run.floor import ActJob, JudgeJob, Parked, ReadJob
 from engine.run.graph import Selection
 from engine.run.journal import Journal, Record
@@ -72,7 +72,8 @@ class Run(Acting):
                 self._drain()
                 self._wake()
                 self.flush()
-                if self.read_back() | self._schedule() or self.workers.busy():
+                self._begun = self.start_acts() | self.read_back() | self._schedule()
+                if self._begun or self.workers.busy():
                     continue
                 if self._unblock():
                     continue
@@ -92,11 +93,6 @@ class Run(Acting):
                     "acted": one.past is not None and one.past.intent_at is not None})
         if len(self.outbox) >= GROUP_ROWS:
             self.flush()
-
-    def _take_in(self) -> None:
-        words = self.stand.catch_up()
-        if words:
-            self.heard(words)
 
     def _stirred(self) -> bool:
         """While waiting: keep the lease alive – raises Refusal when it was lost – and listen for people."""
@@ -121,12 +117,11 @@ class Run(Acting):
                 self.flush()  # what is begun now may count with what was just settled
                 self._begin(template, [queue.popleft() for _ in range(min(size, len(queue)))])
                 begun = True
-        self._begun = begun
         return begun
 
     def _drain(self) -> None:
         """Take finished work; wait for some when there is nothing else to do."""
-        block = not self._begun and not any(self.acted.values())
+        block = not self._begun
         while self.workers.busy():
             done = self.workers.finished(HEARTBEAT_SECONDS if block else 0.0)
             if done is None:
@@ -160,8 +155,7 @@ class Run(Acting):
     def _unblock(self) -> bool:
         """Rows a guard or an unknown value stopped are judged again when anything has moved since."""
         again = [place for place, parked in self.parked.items()
-                 if parked.what in ("guard", "unknown", "quota") and parked.until is None
-                 and parked.progress < self.progress]
+                 if parked.what in ("guard", "unknown", "quota", "expired") and parked.progress < self.progress]
         if again:
             self.site.forget()
         for task, slot in again:
@@ -173,7 +167,9 @@ class Run(Acting):
         self.flush()
         now = self.world.clock.now()
         waits = [parked.until for parked in self.parked.values() if parked.until is not None]
-        persons = any(parked.phase in _ON_PERSON for parked in self.parked.values())
+        # a missing consent cannot be given to a run under way: that is not worth waiting for
+        persons = any(parked.phase in _ON_PERSON and parked.what not in ("consent", "drift", "unknown")
+                      for parked in self.parked.values())
         if not waits and not persons:
             return False
         until = min(waits) if waits else None
@@ -181,7 +177,7 @@ class Run(Acting):
         self.journal.heartbeat()
         self.world.clock.wait(until, self._stirred)
         self.journal.heartbeat()
-        self._take_in()
+        self.take_in()
         self.site.forget()
         self.tell("waited", since=now)
         return True
@@ -253,7 +249,8 @@ class Run(Acting):
                     self.record("unsettled", above, upstream, {"index": above.index, "state": upstream.state})
                     self.flush()
                     self.park(template, one.slot, one.row, one, Parked(
-                        Phase.BLOCKED, "drift", f"«{above.name}» is no longer as it was left", progress=self.progress))
+                        Phase.BLOCKED, "drift", f"«{above.name}» is no longer as it was left",
+                        self.world.clock.now() + HANDED_LOOK))
                     return False
                 self.stand.note_read(above.index, slot, self.world.clock.now())
                 self.stand.keep(above.index, upstream, upstream.state)

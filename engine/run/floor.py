@@ -82,7 +82,10 @@ class Floor:
         self.acted: dict[int, list[Seen]] = {}
         self.progress = 0
         self.changed = 0
-        self.converting = 0
+        #: conversions begun and not read back yet
+        self.converting: set[tuple[int, int]] = set()
+        #: acts that passed everything and wait for room at their connection
+        self.backlog: dict[int, deque[Seen]] = {}
         self.guarded_acts = 0
         self.last_beat = world.clock.now()
         self._begun = True
@@ -148,6 +151,7 @@ class Floor:
     def met(self, template: Template, slot: int, phase: Phase) -> None:
         task = template.index
         self.stand.phases[task][slot] = phase
+        self.converting.discard((task, slot))
         self.tries.pop((task, slot), None)
         if self.parked.pop((task, slot), None) is not None or phase == Phase.DONE:
             self.progress += 1
@@ -157,21 +161,29 @@ class Floor:
                 if phases[each] == Phase.PENDING:
                     self.ready(below, each)
 
-    def try_again(self, template: Template, one: Seen, reason: str, *, remedy: str = "", passing: bool = True) -> None:
+    def try_again(self, template: Template, one: Seen, reason: str, *, remedy: str = "", passing: bool = True,
+                  tries: int | None = None, at_least: float = 0.0) -> None:
+        """Out of reach: again after a growing pause, `at_least` seconds; fails when it has been enough.
+
+        `tries` before this one: of an act its attempts; of a read those since it was last read well.
+        """
         place = (template.index, one.slot)
-        tries = self.tries.get(place, 0)
+        if tries is None:
+            tries = self.tries.get(place, 0)
+            self.tries[place] = tries + 1
         now = self.world.clock.now()
         since = self.since(template, one, now)
         patient = template.timeout_seconds is not None and now - since < timedelta(seconds=template.timeout_seconds)
         if not passing or (tries >= len(TRY_AGAIN) and not patient):
             self.fail(template, one, "fault", reason, remedy)
             return
-        self.tries[place] = tries + 1
-        pause = TRY_AGAIN[min(tries, len(TRY_AGAIN) - 1)]
+        pause = max(TRY_AGAIN[min(tries, len(TRY_AGAIN) - 1)], timedelta(seconds=at_least))
         self.park(template, one.slot, one.row, one, Parked(Phase.WAITING, "fault", reason, now + pause), since=since)
 
     def fail(self, template: Template, one: Seen, what: str, reason: str, remedy: str = "") -> None:
         place = (template.index, one.slot)
+        self.progress += 1  # another row may now take its turn
+        self.converting.discard(place)
         self.stand.phases[template.index][one.slot] = Phase.FAILED
         self.parked[place] = Parked(Phase.FAILED, what, reason)
         self.record("failed", template, one, {
@@ -181,6 +193,7 @@ class Floor:
     def park(self, template: Template, slot: int, row: str, one: Seen | None, parked: Parked, *,
               ask: Any = None, handover: Any = None, since: datetime | None = None) -> None:
         place = (template.index, slot)
+        self.converting.discard(place)
         self.stand.phases[template.index][slot] = parked.phase
         self.parked[place] = parked
         if parked.until is not None:
@@ -201,6 +214,12 @@ class Floor:
         self.record("parked", template, one, body)
         self.tell("parked", template, row, phase=parked.phase.name.lower(), what=parked.what, reason=parked.reason,
                   until=parked.until, ask=body.get("ask"))
+
+    def take_in(self) -> None:
+        """Read what others have added to the journal."""
+        words = self.stand.catch_up()
+        if words:
+            self.heard(words)
 
     def heard(self, words: Sequence[Record]) -> None:
         """A person has said something; the execution decides who looks again."""

@@ -252,18 +252,19 @@ class Fold:
             if code == _RESULT:
                 self._result(place, seq, at, body)
                 return
-            self._waiting[place] = 0
             if code == _INTENT:
                 self._intent[place], self._intent_at[place] = seq, at
                 self._result_at[place] = self._held[place] = 0
                 self._attempts[place] += 1
                 self._before[place] = self._before[place] or seq
             elif code == _SETTLED:
+                self._waiting[place] = 0
                 self._settled[place] = self._state[place] = seq
                 self._before[place] = self._before[place] or seq
                 self._held[place] = self._held[place] or at
                 self._intent_at[place] = self._result_at[place] = self._attempts[place] = 0
             else:
+                self._waiting[place] = 0
                 self._held[place] = self._intent_at[place] = self._result_at[place] = 0
 
     def _place(self, identity: bytes) -> int:
@@ -276,7 +277,7 @@ class Fold:
 
     def _park(self, place: int, at: int, body: Mapping[str, Any]) -> None:
         self._parked[place] = _signature(body["phase"], body["what"], body["reason"])
-        if body["phase"] == "waiting" and body["what"] == "service" and not self._waiting[place]:
+        if body["phase"] == "waiting" and body["what"] in _BY_ITSELF and not self._waiting[place]:
             since = body.get("since")
             self._waiting[place] = microseconds(since) if since is not None else at
 
@@ -287,6 +288,8 @@ class Fold:
             return
         told = _mapping(body)
         self._ok[place] = bool(told.get("ok"))
+        if not self._ok[place] and self._before[place] == self._intent[place]:
+            self._before[place] = 0  # nothing was changed: how it is before the next try is how it was before us
         if told.get("handed"):
             self._last[place] = self._word[place] = _HANDED
             self._handed_over[place] = seq
@@ -338,5 +341,9 @@ def _moment(at: int) -> datetime | None:
     return from_microseconds(at) if at else None
 
 
+#: Waits that pass by themselves; their reasons carry counts and times, and are not news.
+_BY_ITSELF = frozenset({"service", "fault"})
+
+
 def _signature(phase: str, what: str, reason: str) -> int:
-    return hash((phase, what, reason)) & 0x7FFF_FFFF or 1
+    return hash((phase, what, "" if what in _BY_ITSELF else reason)) & 0x7FFF_FFFF or 1

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from engine.contract import Invalid, Problem, Program, Template
+from engine.contract import Edge, Invalid, Problem, Program, Template
 
 
 def order(templates: Sequence[Template]) -> list[int]:
@@ -38,6 +38,11 @@ def order(templates: Sequence[Template]) -> list[int]:
     return found
 
 
+#: Which kinds lie below which: naming a batch means its mailboxes, naming a mailbox means nobody's batch.
+_BELOW = {"organisation": 0, "servers": 1, "databases": 2, "domains": 3, "batches": 4, "groups": 5, "recipients": 6,
+          "mailboxes": 7}
+
+
 @dataclass(frozen=True)
 class Selection:
     """What `--limit`, `--tags` and `--skip-tags` leave to be acted on. What is not selected is still read."""
@@ -54,7 +59,7 @@ class Selection:
         }
 
     def rows(self, program: Program) -> dict[str, set[str]] | None:
-        """Per kind, the rows that may be acted on: those named, and those directly related to one that is named.
+        """Per kind, the rows that may be acted on: those named, and the rows below them (a batch's mailboxes).
 
         None: all. Raises Invalid when a name is no row of any kind.
         """
@@ -70,12 +75,18 @@ class Selection:
             for home in homes:
                 found[home].add(name)
                 for kind in found:
-                    if kind not in (home, "organisation"):
+                    if _BELOW.get(kind, 9) > _BELOW.get(home, 9):
                         try:
                             found[kind].update(program.rows.related(home, name, kind))
                         except LookupError:
                             continue
         return found
+
+
+def _plain(program: Program, template: Template) -> bool:
+    """Slot i is row i: no loop, or one that gives every row exactly one item."""
+    keys = program.rows.keys(template.kind)
+    return template.slots() == len(keys) and all(template.row(slot) == key for slot, key in enumerate(keys))
 
 
 def _has(program: Program, kind: str, name: str) -> bool:
@@ -100,10 +111,11 @@ class Needs:
         self._barrier: dict[tuple[int, int], int] = {}
         self.unmet: list[array[int]] = [array("q")] * len(templates)
         # rows of one slot each (no loop) let the same-row step be a plain index
-        self._plain = [template.slots() == len(program.rows.keys(template.kind)) for template in templates]
+        self._plain = [_plain(program, template) for template in templates]
+        self._met = [bytearray(template.slots()) for template in templates]
         for template in templates:
             counts = array("q", bytes(8 * template.slots()))
-            for edge in template.edges:
+            for edge in self._edges(template):
                 self._down[edge.upstream].append((template.index, edge.how))
                 above = templates[edge.upstream]
                 if edge.how == "all":
@@ -120,6 +132,18 @@ class Needs:
                         counts[slot] += sum(len(above.slots_of(row)) for row in rows)
             self.unmet[template.index] = counts
 
+    def _edges(self, template: Template) -> list[Edge]:
+        """Its edges; behind a loop also those of the loop's task, since a row may have no item to wait for."""
+        found: dict[tuple[int, str], Edge] = {}
+        waiting = list(template.edges)
+        while waiting:
+            edge = waiting.pop()
+            if (edge.upstream, edge.how) not in found:
+                found[edge.upstream, edge.how] = edge
+                if edge.how == "same" and not self._plain[edge.upstream]:
+                    waiting.extend(self.program.templates[edge.upstream].edges)
+        return list(found.values())
+
     def _above(self, template: Template, slot: int, above: Template, how: str) -> Sequence[str]:
         row = template.row(slot)
         return (row,) if how == "same" else self.program.rows.related(template.kind, row, above.kind)
@@ -129,8 +153,17 @@ class Needs:
         return (slot for slot, count in enumerate(self.unmet[task]) if count == 0)
 
     def met(self, task: int, slots: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
-        """These rows of a task are met: yields (task, slots) of the rows that thereby became ready."""
+        """These rows of a task are met: yields (task, slots) of the rows that thereby became ready.
+
+        A row counts once, however often it is met.
+        """
         above = self.program.templates[task]
+        seen = self._met[task]
+        slots = [slot for slot in slots if not seen[slot]]
+        for slot in slots:
+            seen[slot] = 1
+        if not slots:
+            return
         for index, how in self._down[task]:
             below = self.program.templates[index]
             counts = self.unmet[index]

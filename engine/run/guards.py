@@ -74,8 +74,12 @@ class Act:
     diff: Diff
 
 
-def _points_to_cloud(values: object) -> bool:
-    return isinstance(values, tuple) and any(str(value).endswith(MICROSOFT_MX) for value in values)
+def _values(found: object) -> frozenset[str]:
+    return frozenset(map(str, found)) if isinstance(found, tuple) else frozenset()
+
+
+def _in_cloud(value: str) -> bool:
+    return value.endswith(MICROSOFT_MX)
 
 
 def names(module: Module, diff: Diff) -> tuple[str, ...]:
@@ -86,8 +90,13 @@ def names(module: Module, diff: Diff) -> tuple[str, ...]:
         owner = rest.split("/")[1]
         values_change = any(change.field == "values" for change in diff.changes)
         if record_type == "MX" and (values_change or diff.verb in ("delete", "create")):
-            before = (diff.before or {}).get("values")
-            return ("mx_back",) if _points_to_cloud(before) else ("mx_to_cloud",)
+            before = _values((diff.before or {}).get("values"))
+            after = _values(next((change.after for change in diff.changes if change.field == "values"), ()))
+            lost = any(_in_cloud(value) for value in before - after)
+            # a source host that goes, or a Microsoft host that comes, moves mail to the cloud
+            gained = any(not _in_cloud(value) for value in before - after) or any(map(_in_cloud, after - before))
+            found = ("mx_to_cloud",) if gained or not lost else ()
+            return (*found, "mx_back") if lost else found
         moves = diff.verb != "create" or record_type == "CNAME"
         if (owner == "autodiscover" or owner.startswith("autodiscover.")) and moves:
             return ("autodiscover_moved",)
@@ -220,7 +229,7 @@ class Guards:
 
     def _mailbox_converted(self, act: Act, now: datetime) -> Verdict:
         """S-27, S3, J9: synced, counts compared, properties saved; one first, then twenty, then all."""
-        guard, address = "mailbox_converted", act.row
+        guard, address = "mailbox_converted", act.module.key().partition("/")[2]
         user = self.site.exchange_online.migration_users().get(address)
         if user is None or user.state != "synced":
             return Verdict(guard, False, f"the copy is not complete ({user.status if user else 'no migration user'})")
@@ -231,7 +240,7 @@ class Guards:
             return Verdict(guard, False, "the item counts of source and cloud were not compared")
         if not (act.diff.before or {}).get("saved"):
             return Verdict(guard, False, "its properties could not be saved before the conversion")
-        if not self.facts.approved(act.template, address):
+        if not self.facts.approved(act.template, act.row):
             return Verdict(guard, False, "no valid approval stands before it")
         return Verdict(guard, True, "synced, counts compared, properties saved; approved")
 

@@ -30,6 +30,10 @@ class Lineage:
         if key.partition("/")[0] in self._shared:
             self._keys[row_kind, row, key] = latest
 
+    def known(self, row_kind: str, row: str, key: str) -> bool:
+        """Whether anything has ever begun on the thing."""
+        return (row_kind, row, key) in self._keys
+
     def superseded(self, row_kind: str, row: str, key: str, identity: bytes, settled_seq: int) -> bool:
         """Another task began on the same thing after this one had settled."""
         latest = self._keys.get((row_kind, row, key))

@@ -124,8 +124,9 @@ class Preview:
         for word in words:
             self._word(template, word, done)
         if template.module.reads == "journal":
-            for one in seen:
-                self._recorded(template, one, done)
+            taken_up = [one for one in seen if self._recorded(template, one, done)]
+            if self.note is not None and taken_up:
+                self.note(template, [one for one in taken_up if stand.needs.unmet[task][one.slot] == 0])
         else:
             unmet = stand.needs.unmet[task]
             look = seen if template.module.reads == "listing" else [one for one in seen if unmet[one.slot] == 0]
@@ -163,29 +164,31 @@ class Preview:
         text = {"record": "done, by record", "superseded": "done, superseded by a later task"}.get(word.word, word.word)
         self._add(template, "same" if word.word == "record" else word.word, text, row)
 
-    def _recorded(self, template: Template, one: Seen, done: dict[int, Phase]) -> None:
-        """A task with nothing remote to read: approvals, checklists, letters, tests."""
+    def _recorded(self, template: Template, one: Seen, done: dict[int, Phase]) -> bool:
+        """A task with nothing remote to read: approvals, checklists, letters, tests. True: a word just taken up."""
         if template.module.effect == "send" and template.module_name in ("approval", "checklist"):
             self._dates(template, one.slot)
             question = gates.ask(template, one.module, self.stand.program, self.now)
             state = gates.answer(template, one.identity, self.stand.fold, self.stand.program, self.now)
             if state is not None or (one.past is not None and one.past.held_since is not None):
+                one.state = state
                 self.stand.keep(template.index, one, state or self.stand.recorded(one))
                 done[one.slot] = Phase.DONE
                 self._add(template, "same", "said", one.row)
-                return
+                return state is not None
             group = str(question.body.get("group") or "")
             text = f"{question.what}: {question.reason}"
             self._add(template, "asks", f"{text} (one word for {group})" if group else text, one.row)
-            return
+            return False
         if one.past is not None and one.past.held_since is not None:
             self.stand.keep(template.index, one, self.stand.recorded(one))
             done[one.slot] = Phase.DONE
             self._add(template, "same", "done, by record", one.row)
-            return
+            return False
         one.diff = Diff("send", (), None)
         self.stand.keep(template.index, one, None)
         self._act(template, one, "send", _sent(one.module))
+        return False
 
     def _looked(self, template: Template, one: Seen) -> bool:
         """Put a row that was read into the plan; True when it is as wanted and nothing earlier will change that."""
@@ -224,6 +227,9 @@ class Preview:
 
     def _drifted(self, template: Template, one: Seen) -> None:
         assert one.past is not None and one.diff is not None
+        if not self.stand.selected(template, one.row):
+            self._add(template, "skipped", "not selected", one.row)
+            return
         self.plan.tokens.add(repair_token(one.identity, one.past.settled_seq))
         self._add(template, "change" if one.state is not None else "create",
                   "no longer as it was left: " + describe(one.diff), one.row, undo=template.module.undo)

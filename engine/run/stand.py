@@ -147,6 +147,12 @@ class Stand:
         self.may_act_rows = selection.rows(program)
         families = [template.module.family for template in program.templates if template.module.reads != "journal"]
         self.shared_families = frozenset(each for each in families if families.count(each) > 1)
+        #: per task: the later tasks of the same rows that may own the same thing
+        self._later: dict[int, list[Template]] = {
+            template.index: [program.templates[task] for task in self.order[self.position[template.index] + 1:]
+                             if program.templates[task].module.family == template.module.family
+                             and program.templates[task].kind == template.kind]
+            for template in program.templates if template.module.family in self.shared_families}
         self.fold = Fold(journal)
         self.lineage = Lineage(self.shared_families)
         self._read_to = 0
@@ -259,7 +265,7 @@ class Stand:
         """Bind a page of rows. Returns the rows to be read, and a word for each of the others."""
         seen: list[Seen] = []
         words: list[Word] = []
-        kind, fold, lineage = template.kind, self.fold, self.lineage
+        kind, fold = template.kind, self.fold
         family = template.module.family
         shared = family in self.shared_families
         name = label(template)
@@ -268,49 +274,80 @@ class Stand:
             if fold.words and fold.waived(kind, row, name, template.id):
                 words.append(Word(slot, "waived"))
                 continue
-            asked = template.when(slot, self)
+            try:
+                asked = template.when(slot, self)
+                due = template.not_before(slot, self) if wait else None
+                module = template.bind(slot, self) if asked is True else None
+                what = meaning(module) if isinstance(module, Module) else ""
+            except Invalid as invalid:
+                problem = invalid.problems[0]
+                words.append(Word(slot, "unknown", f"{problem.summary}: {problem.found}. {problem.remedy}"))
+                continue
             if asked is not True:
                 if asked is False:
                     words.append(Word(slot, "skipped", "its `when` is false"))
                 else:
                     words.append(Word(slot, "unknown", asked.reason, needs=asked.needs))
                 continue
-            try:
-                module = template.bind(slot, self)
-            except Invalid as invalid:
-                problem = invalid.problems[0]
-                words.append(Word(slot, "unknown", f"{problem.summary}: {problem.found}. {problem.remedy}"))
-                continue
             if isinstance(module, Unknown):
                 words.append(Word(slot, "unknown", module.reason, needs=module.needs))
                 continue
+            assert isinstance(module, Module)
             key = module.key()
-            what = meaning(module)
             nth = self._nth(template, row, key, what) if shared else 0
             identity = identity_of(kind, row, key, what, nth)
             past = fold.past(identity)
             one = Seen(slot, row, module, key, identity, past)
-            if past is not None and past.held_since is not None:
-                if shared and lineage.superseded(kind, row, key, identity, past.settled_seq):
-                    words.append(Word(slot, "superseded", seen=one))
-                    continue
-                if (module.effect == "send" or module.lasting) and self._built_upon(template, one, past):
-                    words.append(Word(slot, "record", seen=one))
-                    continue
+            if shared and self._superseded(template, one):
+                words.append(Word(slot, "superseded", seen=one))
+                continue
+            if past is not None and past.held_since is not None and (
+                    module.effect == "send" or module.lasting) and self._built_upon(template, one, past):
+                words.append(Word(slot, "record", seen=one))
+                continue
             if fold.words and fold.held(kind, row):
                 words.append(Word(slot, "held", "on hold", seen=one))
                 continue
-            if wait:
-                due = template.not_before(slot, self)
-                if due is not None and not (past is not None and past.last in _BEGUN):
-                    if isinstance(due, Unknown):
-                        words.append(Word(slot, "waits", due.reason, needs=due.needs, seen=one))
-                        continue
-                    if due > now:
-                        words.append(Word(slot, "waits", "the wait is not over", until=due, seen=one))
-                        continue
+            if due is not None and not (past is not None and past.last in _BEGUN):
+                if isinstance(due, Unknown):
+                    words.append(Word(slot, "waits", due.reason, needs=due.needs, seen=one))
+                    continue
+                if due > now:
+                    words.append(Word(slot, "waits", "the wait is not over", until=due, seen=one))
+                    continue
             seen.append(one)
         return seen, words
+
+    def _superseded(self, template: Template, one: Seen) -> bool:
+        """A later task of this program has begun on the same thing: this one is not compared with reality any more.
+
+        Only this program's tasks count, so that an edit back and forth is seen. Where a later task cannot be bound
+        without what this one registers, what was recorded last for the thing decides.
+        """
+        if not self.lineage.known(template.kind, one.row, one.key):
+            return False
+        for other in self._later[template.index]:
+            for slot in other.slots_of(one.row):
+                if (template.index in self._states and one.past is not None and one.past.state_seq
+                        and one.slot not in self._states[template.index]):
+                    self.keep(template.index, one, self.recorded(one))
+                try:
+                    module = other.bind(slot, self)
+                except Invalid:
+                    continue
+                if isinstance(module, Unknown):
+                    if one.past is not None and one.past.held_since is not None and self.lineage.superseded(
+                            template.kind, one.row, one.key, one.identity, one.past.settled_seq):
+                        return True
+                    continue
+                if module.key() != one.key:
+                    continue
+                what = meaning(module)
+                past = self.fold.past(identity_of(
+                    template.kind, one.row, one.key, what, self._nth(other, one.row, one.key, what)))
+                if past is not None and (past.intent_seq or past.settled_seq):
+                    return True
+        return False
 
     def _nth(self, template: Template, row: str, key: str, what: str) -> int:
         """How many earlier tasks mean exactly the same for the same thing of the same row."""
@@ -349,7 +386,10 @@ class Stand:
         return False
 
     def _past_of(self, template: Template, slot: int) -> Past | None:
-        module = template.bind(slot, self)
+        try:
+            module = template.bind(slot, self)
+        except Invalid:
+            return None
         if isinstance(module, Unknown):
             return None
         row, key, what = template.row(slot), module.key(), meaning(module)
