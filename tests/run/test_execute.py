@@ -374,3 +374,101 @@ def test_a_plan_predicts_the_way_back_to_what_was_there_before(migration: Migrat
     assert migration.run().changed == 2
     assert migration.remote.things["thing/acme.example"]["value"] == "high"
     assert migration.run().changed == 0
+
+
+def test_a_used_approval_is_not_asked_again(migration: Migration) -> None:
+    migration.write(APPROVAL)
+    migration.run()
+    journal = migration.journal()
+    words.approve(journal, task="Go", rows=[], by="kim", reason="agreed")
+    journal.close()
+    assert migration.run().exit_code == ExitCode.CONVERGED
+    migration.later(days=3)
+    again = migration.run()
+    assert (again.exit_code, again.changed) == (ExitCode.CONVERGED, 0)
+
+
+def test_an_edit_back_and_forth_is_seen(migration: Migration) -> None:
+    two = """
+- name: Two tasks that could own one thing
+  targets: domains
+  tasks:
+    - name: Set
+      thing: {name: "{{ target }}", value: VALUE}
+    - name: Another
+      thing: {name: "other-{{ target }}"}
+"""
+    for value in ("good", "bad", "good"):
+        migration.write(two.replace("VALUE", value))
+        assert migration.run().exit_code == ExitCode.CONVERGED
+        assert migration.remote.things["thing/acme.example"]["value"] == value
+
+
+def test_an_earlier_task_stays_superseded_when_it_is_edited(migration: Migration) -> None:
+    low_high = """
+- name: Down and up
+  targets: domains
+  tasks:
+    - name: Low
+      thing: {name: "{{ target }}", value: LOW}
+    - name: High
+      thing: {name: "{{ target }}", value: high}
+"""
+    migration.write(low_high.replace("LOW", "low"))
+    migration.run()
+    migration.write(low_high.replace("LOW", "lower"))
+    assert migration.run().changed == 0
+    assert migration.remote.things["thing/acme.example"]["value"] == "high"
+
+
+def test_a_row_without_items_still_waits_for_what_comes_before_its_loop(migration: Migration) -> None:
+    inventory = migration.folder / "inventory.yml"
+    inventory.write_text(inventory.read_text().replace(
+        "name: Anna, type: user", "name: Anna, aliases: [a1@acme.example, a2@acme.example], type: user"))
+    migration.write("""
+    - name: Loop
+      targets: mailboxes
+      tasks:
+        - name: Go
+          approval: {id: go, question: Go?}
+        - name: Each alias
+          thing: {name: "{{ item }}"}
+          loop: "{{ row.aliases }}"
+        - name: Last
+          thing: {name: "{{ target }}"}
+    """)
+    migration.run()
+    assert migration.remote.effects == {}
+    journal = migration.journal()
+    words.approve(journal, task="Go", rows=["bo@acme.example"], by="kim", reason="agreed")
+    journal.close()
+    migration.run()
+    assert migration.remote.effects == {"thing/bo@acme.example create": 1}
+
+
+def test_a_limit_reaches_down_and_never_up(migration: Migration) -> None:
+    migration.write("""
+    - name: Batches
+      targets: batches
+      tasks:
+        - name: Batch
+          thing: {name: "{{ target }}"}
+    - name: Mailboxes
+      targets: mailboxes
+      tasks:
+        - name: Mailbox
+          thing: {name: "{{ target }}"}
+    """)
+    migration.run(limit=("anna@acme.example",))
+    assert migration.remote.effects == {}
+    migration.run(limit=("B2",))
+    assert migration.remote.effects == {"thing/B2 create": 1, "thing/cem@acme.example create": 1}
+
+
+def test_a_drift_outside_the_limit_is_not_consented_to(migration: Migration) -> None:
+    migration.write(ONE)
+    migration.run()
+    for thing in migration.remote.things.values():
+        thing["value"] = "off"
+    assert migration.run(limit=("anna@acme.example",)).changed == 1
+    assert migration.run(consent=None).changed == 0

@@ -15,8 +15,10 @@ import pytest
 from engine import app
 from engine.contract import Event, ExitCode, Fault, Outcome, Refusal
 from engine.laboratory import Lab
+from engine.modules.dns_record import DnsRecord
 from engine.rehearse import organisation, write_inventory
 from engine.run.graph import Selection
+from engine.run.guards import names
 from engine.world import World
 
 ASK = """
@@ -129,3 +131,18 @@ def test_another_tenant_is_refused_before_anything_is_read(practice: Practice) -
     with pytest.raises((Refusal, Fault)):  # the pin's own, or the sign-in's of a tenant that is not there
         app.apply(migration, Selection(), wait=False, listener=lambda event: None, consent=lambda plan: True)
     assert practice.lab.get("/counters")["moved"] == moved
+
+
+@pytest.mark.parametrize(("before", "after", "guards"), [
+    (("10 mail.a.example.",), ("0 a.mail.protection.outlook.com.",), ("mx_to_cloud",)),
+    (("10 mail.a.example.", "20 a.mail.protection.outlook.com."), ("20 a.mail.protection.outlook.com.",),
+     ("mx_to_cloud",)),
+    (("0 a.mail.protection.outlook.com.",), ("10 mail.a.example.",), ("mx_back",)),
+    (("0 a.mail.protection.outlook.com.",), ("0 a.x.mx.microsoft.",), ("mx_to_cloud", "mx_back")),
+])
+def test_mx_is_judged_by_what_is_gained_and_lost(
+        before: tuple[str, ...], after: tuple[str, ...], guards: tuple[str, ...]) -> None:
+    record = DnsRecord(zone="a.example", name="@", type="MX", values=after, ttl=3600)
+    diff = record.difference({"ttl": 3600, "values": before})
+    assert diff is not None
+    assert names(record, diff) == guards

@@ -81,7 +81,9 @@ def test_parking_does_not_hide_that_an_act_is_in_doubt(told: Told) -> None:
     told.add("intent", {"verb": "create", "before": None})
     told.add("parked", {"phase": "waiting", "what": "service", "reason": "looking", "until": None})
     assert (told.past.last, told.past.word) == ("intent", "parked")
-    assert told.past.parked_as("waiting", "service", "looking") and not told.past.parked_as("waiting", "service", "x")
+    assert told.past.parked_as("waiting", "service", "looking")
+    assert told.past.parked_as("waiting", "service", "looking, 7 items so far"), "a service's counts are no news"
+    assert not told.past.parked_as("waiting", "guard", "looking")
     told.add("failed", {"phase": "failed", "what": "service", "reason": "never seen"})
     assert (told.past.last, told.past.word) == ("intent", "failed")
     assert not told.past.parked_as("waiting", "service", "looking")
@@ -94,7 +96,10 @@ def test_a_refused_and_a_handed_act(told: Told) -> None:
     told.add("intent", {"before": {"assigned": None}})
     told.add("result", {"ok": True, "handed": {"title": "t", "kind": "text", "text": "x"}})
     assert (told.past.last, told.past.attempts) == ("handed", 2)
-    assert told.fold.before(told.past) == OFF, "before our first change, not before our last"
+    assert told.fold.before(told.past) == {"assigned": None}, "a refused act changed nothing: it was before this one"
+    told.add("intent", {"before": OFF})
+    told.add("result", {"ok": True})
+    assert told.fold.before(told.past) == {"assigned": None}, "before our first change, not before our last"
 
 
 def test_held_since_is_the_first_satisfying_read_since_one_that_was_not(told: Told) -> None:
