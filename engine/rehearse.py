@@ -443,7 +443,7 @@ def lines(result: Rehearsal) -> Iterator[str]:
     made = result.predictions
     if made:
         yield (f"Predictions: {made.get('kept', 0):,} kept, {made.get('broken', 0):,} broken, "
-               f"{made.get('uncovered', 0):,} acts not predicted.")
+               f"{made.get('uncovered', 0):,} acts whose meaning was known only later.")
     if result.twice:
         yield f"Done more than once: {len(result.twice)}"
         yield from (f"  {each}" for each in result.twice[:10])

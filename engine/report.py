@@ -363,7 +363,7 @@ def outcome(found: Outcome) -> Iterator[str]:
         open_ = made - kept - broken
         yield (f"Predictions: {made:,} made, {kept:,} kept, {broken:,} broken"
                + (f", {open_:,} open" if open_ > 0 else "")
-               + (f"; {found.predictions['uncovered']:,} acts were not predicted"
+               + (f"; {found.predictions['uncovered']:,} acts had a meaning known only later"
                   if found.predictions.get("uncovered") else "") + ".")
     if found.next_wake and found.exit_code != ExitCode.CONVERGED:
         yield f"Worth running again at {moment(found.next_wake)}."
