@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 POINTS = 10
 SEED = 7
 #: Points are drawn among the first so many requests of some 620.
-REQUESTS = 580
+REQUESTS = 500
 
 
 @pytest.fixture(scope="module")
