@@ -109,7 +109,9 @@ def company(order: Order) -> Company:
         raise ValueError(f"{count} domains need more than {TEAM_ROWS_MAX * (count - 1)} mailboxes")
     name = order.company
     domains = [f"{name}.com", f"{name}-works.com", f"{name}.net", *(f"{name}{n}.com" for n in range(4, count + 1))]
-    servers = [f"ex{n:02}.corp.{name}.com" for n in range(1, 2 + order.mailboxes // 1500)]
+    # Exchange 2003 has no Autodiscover: several of its servers would need an endpoint and batches each
+    count_of_servers = 1 if order.release == "2003" else 1 + order.mailboxes // 1500
+    servers = [f"ex{n:02}.corp.{name}.com" for n in range(1, 1 + count_of_servers)]
     made = Company(order, domains[:count], servers)
     drawn = random.Random(f"{order.type} {order.seed}")
     taken: set[str] = set()
@@ -224,7 +226,7 @@ vars:
   source_account: CORP\\migadmin
   exchange_server: {made.servers[0]}
   rpc_proxy_server: mail.{first}
-  source_autodiscover: "{'false' if order.release < '2010' else 'true'}"
+  source_autodiscover: "{'false' if order.release < '2010' and len(made.servers) == 1 else 'true'}"
 budget: {{guarded_acts: {max(100, order.mailboxes * 8)}}}
 rows:
   domains:
