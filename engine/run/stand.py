@@ -16,11 +16,10 @@ from typing import Any
 from engine.connections import Site
 from engine.contract import (
     BOUNDS,
-    Bound,
+    MET,
     Diff,
     Fault,
     Invalid,
-    Phase,
     Plain,
     Program,
     State,
@@ -249,7 +248,7 @@ class Stand:
         """After a preview: what it predicted of rows that are not done is no longer to be read by anyone."""
         for task, kept in self._states.items():
             phases = self.phases[task]
-            for slot in [slot for slot in kept if phases[slot] not in _MET]:
+            for slot in [slot for slot in kept if phases[slot] not in MET]:
                 del kept[slot]
         self.satisfied_now.clear()
 
@@ -446,13 +445,3 @@ def compare(page: Sequence[Seen], answers: Mapping[str, State | Unknown | None])
         else:
             one.unknown, one.state = None, answer
             one.diff = one.module.difference(answer)
-
-
-def met(phase: int) -> bool:
-    return phase in _MET
-
-
-_MET = frozenset({Phase.DONE, Phase.SUPERSEDED, Phase.WAIVED, Phase.SKIPPED})
-
-__all__ = ["Bound", "Register", "Seen", "Stand", "Word", "compare", "identity_of", "label",
-           "look_at", "meaning", "met", "read"]
