@@ -6,7 +6,7 @@ LARGE := .work/large
 RIG := .work/rig
 SEED := 1
 
-.PHONY: rehearsal rehearsal-large kill-rig test bench lock schemas docs wheel-test clean
+.PHONY: rehearsal rehearsal-large kill-rig servers test bench lock schemas docs wheel-test clean
 
 .venv: requirements.lock
 	python3 -m venv .venv
@@ -31,7 +31,11 @@ kill-rig: .venv
 	$(PYTHON) -m engine.lab.generate --type staged --mailboxes 30 --seed 1 $(RIG)
 	$(PYTHON) -m bench.kill_rig $(RIG)/playbook.yml --points 200 --seed $(SEED) --jobs 2
 
-test: .venv
+## The real servers that tests meet (BIND, Postfix, …): Debian packages, installed where that may be done.
+servers:
+	@tests/servers/install.sh
+
+test: .venv servers
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/pytest -n 2
