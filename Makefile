@@ -5,8 +5,9 @@ MAILMOVE := .venv/bin/mailmove
 LARGE := .work/large
 RIG := .work/rig
 SEED := 1
+COUNT := 20
 
-.PHONY: rehearsal rehearsal-large kill-rig servers test bench lock schemas docs wheel-test clean
+.PHONY: rehearsal rehearsal-large kill-rig servers test coverage-teeth bench lock schemas docs wheel-test clean
 
 .venv: requirements.lock
 	python3 -m venv .venv
@@ -40,6 +41,10 @@ test: .venv servers
 	.venv/bin/mypy
 	.venv/bin/pytest -n 2
 
+## Breaks COUNT requirements drawn by SEED, one at a time in a copy: the tests marked with each must turn red.
+coverage-teeth: .venv
+	$(PYTHON) -m tests.requirements.teeth --seed $(SEED) --count $(COUNT)
+
 ## The engine's own work per task row, and the plan of 4,300 mailboxes with the requests it asks.
 bench: .venv
 	$(PYTHON) -m bench.engine
@@ -54,6 +59,7 @@ schemas: .venv
 
 docs: .venv
 	$(MAILMOVE) doc --markdown > docs/modules.md
+	$(PYTHON) -m tests.requirements.page
 
 ## The wheel in an empty environment, used as a stranger would.
 wheel-test: .venv

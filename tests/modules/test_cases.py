@@ -5,6 +5,7 @@
     want: …                      bounds are written {at_least: x}, {at_most: n}, {includes: […]}, {same_as: field}
     reads: [{state: …, diff: create | change | delete | send | null, fields: [changed fields],
              outlook: waiting | failing | null}]
+    requirement: [B-14]  (where the case holds one)
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from engine.language.schema import parameters
 from engine.modules.base import Module
 
 HERE = Path(__file__).parent
-KEYS = {"case", "params", "key", "problems", "want", "reads"}
+KEYS = {"case", "params", "key", "problems", "want", "reads", "requirement"}
 
 
 def cases() -> Iterator[Any]:
     for name in modules.names():
         for path in sorted((HERE / name).glob("*.yml")):
             for case in yaml.safe_load(path.read_text()):
-                yield pytest.param(name, case, id=f"{name}: {case['case']}")
+                marks = [pytest.mark.requirement(*case["requirement"])] if "requirement" in case else []
+                yield pytest.param(name, case, id=f"{name}: {case['case']}", marks=marks)
 
 
 def test_every_module_has_cases() -> None:

@@ -35,6 +35,7 @@ def _batch(lab: Lab, state: str) -> MigrationBatch:
     return MigrationBatch(name="Batch01", endpoint="contoso-endpoint", csv=csv, state=state)  # type: ignore[arg-type]
 
 
+@pytest.mark.requirement("B-11", "B-13", "B-16")
 def test_1_a_domain_is_added_proven_and_verified(lab: Lab) -> None:
     present, verified = TenantDomain(domain=DOMAIN, state="present"), TenantDomain(domain=DOMAIN)
     assert lab.read(present) is None

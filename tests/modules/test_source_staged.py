@@ -39,6 +39,7 @@ def effects(lab: Lab) -> dict[str, int]:
     return found
 
 
+@pytest.mark.requirement("B-17")
 def test_1_before_verification_the_tenant_demands_nothing(lab: Lab) -> None:
     switch = MxSwitch(domain=DOMAIN, zone=DOMAIN)
     state = lab.read(switch)
@@ -50,6 +51,7 @@ def test_1_before_verification_the_tenant_demands_nothing(lab: Lab) -> None:
     assert not any(name.startswith("dns/") for name in effects(lab))
 
 
+@pytest.mark.requirement("B-14", "B-41")
 def test_2_the_proof_of_ownership_stands_beside_what_was_there(lab: Lab) -> None:
     lab.act(TenantDomain(domain=DOMAIN, state="present"))
     domain = lab.settled(TenantDomain(domain=DOMAIN, state="present"), within=3600)
@@ -70,6 +72,7 @@ def test_2_the_proof_of_ownership_stands_beside_what_was_there(lab: Lab) -> None
     lab.settled(TenantDomain(domain=DOMAIN), within=3600)
 
 
+@pytest.mark.requirement("B-36")
 def test_3_the_ttl_is_lowered_and_the_values_stay(lab: Lab) -> None:
     ttl = MxTtl(domain=DOMAIN, zone=DOMAIN, at_most=3600)
     before = lab.read(ttl)
@@ -174,6 +177,7 @@ def test_7_a_probe_through_the_source_proves_the_forwarding(lab: Lab) -> None:
         lab.act(probe)
 
 
+@pytest.mark.requirement("B-39", "B-41", "B-49")
 def test_8_mx_and_autodiscover_go_to_the_cloud(lab: Lab) -> None:
     switch = MxSwitch(domain=DOMAIN, zone=DOMAIN)
     before = lab.read(switch)
