@@ -39,7 +39,7 @@ servers:
 test: .venv servers
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/pytest -n 2
+	.venv/bin/pytest -n 2 --dist loadfile
 
 ## Breaks COUNT requirements drawn by SEED, one at a time in a copy: the tests marked with each must turn red.
 coverage-teeth: .venv
@@ -60,6 +60,7 @@ schemas: .venv
 docs: .venv
 	$(MAILMOVE) doc --markdown > docs/modules.md
 	$(PYTHON) -m tests.requirements.page
+	$(MAILMOVE) doc errors --markdown > docs/errors.md
 
 ## The wheel in an empty environment, used as a stranger would.
 wheel-test: .venv

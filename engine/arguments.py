@@ -172,6 +172,12 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     _files(each)
     _json(each, "one event a line")
 
+    each = add("failures", "say which mailboxes the service fails or copies in part, why, and what to do")
+    each.add_argument("rows", metavar="ADDRESS", nargs="*", default=[], help="these mailboxes only")
+    each.add_argument("--out", metavar="DIR", help="keep every report whole: failures.csv and failures.json")
+    _files(each)
+    _json(each, "one mailbox a line")
+
     each = add("report", "write the dossier of the migration")
     each.add_argument("--html", metavar="FILE", required=True)
     _files(each)
@@ -236,9 +242,9 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     each.add_argument("--explain", action="store_true", help="every level that sets it, not only the one that counts")
     _files(each)
 
-    each = add("doc", "the reference of a task module")
-    each.add_argument("module", metavar="MODULE", nargs="?")
-    each.add_argument("--markdown", action="store_true", help="all modules as one page")
+    each = add("doc", "the reference of a task module, or of the migration service's errors")
+    each.add_argument("module", metavar="MODULE", nargs="?", help="a module, `errors`, or one error as E05")
+    each.add_argument("--markdown", action="store_true", help="all modules, or all errors, as one page")
 
     each = add("schema", "write the JSON Schemas of playbooks and inventories")
     each.add_argument("folder", metavar="DIR")

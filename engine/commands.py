@@ -421,6 +421,13 @@ def _history(arguments: Namespace, screen: Screen, world: World) -> int:
     return ExitCode.CONVERGED
 
 
+def _failures(arguments: Namespace, screen: Screen, world: World) -> int:
+    from engine import app, failures
+
+    migration = app.load(_place(arguments, world), {}, world)
+    return failures.command(arguments, migration, screen, lambda name, *more: _again(name, arguments, *more))
+
+
 def _report(arguments: Namespace, screen: Screen, world: World) -> int:
     from engine import app, pages, report
     from engine.dossier import dossier_html
@@ -517,10 +524,16 @@ def _vars(arguments: Namespace, screen: Screen, world: World) -> int:
 
 
 def _doc(arguments: Namespace, screen: Screen, world: World) -> int:
-    from engine import modules, reference, report
+    from engine import error_reference, modules, reference, report
 
     names = modules.names()
-    if arguments.markdown:
+    error = error_reference.find(arguments.module or "")
+    if arguments.module == "errors" or error is not None:
+        screen.lines(error_reference.one(error) if error is not None else error_reference.markdown()
+                     if arguments.markdown else error_reference.text())
+        if not arguments.markdown:
+            screen.lines(report.next_step(f"{PROGRAM} failures"))
+    elif arguments.markdown:
         screen.lines(line for text in reference.markdown({name: modules.find(name) for name in names})
                      for line in text.split("\n"))
     elif arguments.module is None:
@@ -575,7 +588,7 @@ BARE = frozenset({"init", "doc", "schema"})
 
 COMMANDS: dict[str, Callable[[Namespace, Screen, World], int]] = {
     "init": _init, "check": _check, "doctor": _doctor, "plan": _plan, "apply": _apply, "status": _status,
-    "why": _why, "history": _history, "report": _report, "approve": _word, "waive": _word, "retry": _word,
-    "resolve": _word, "override": _word, "hold": _word, "release": _word, "rehearse": _rehearse,
+    "why": _why, "history": _history, "failures": _failures, "report": _report, "approve": _word, "waive": _word,
+    "retry": _word, "resolve": _word, "override": _word, "hold": _word, "release": _word, "rehearse": _rehearse,
     "inventory": _inventory, "vars": _vars, "doc": _doc, "schema": _schema, "journal": _journal,
 }

@@ -29,6 +29,7 @@ from engine.connections.migration_objects import (
     user_of,
 )
 from engine.connections.secrets import Secret
+from engine.connections.service_errors import explained
 from engine.connections.tokens import Tokens
 from engine.contract import Fault, Rejected
 
@@ -153,10 +154,11 @@ class ExchangeOnline:
             raise first
         return counts
 
-    def user_statistics(self, addresses: Sequence[str]) -> Sequence[Mapping[str, Any] | Fault]:
-        """Get-MigrationUserStatistics of each, with its skipped items, in order."""
-        answers = self.batch([("Get-MigrationUserStatistics", {"Identity": each, "IncludeSkippedItems": True})
-                              for each in addresses])
+    def user_statistics(self, addresses: Sequence[str], *,
+                        report: bool = False) -> Sequence[Mapping[str, Any] | Fault]:
+        """Get-MigrationUserStatistics of each, with its skipped items, in order; with `report` also its whole log."""
+        asked = {"IncludeSkippedItems": True} | ({"IncludeReport": True} if report else {})
+        answers = self.batch([("Get-MigrationUserStatistics", {"Identity": each, **asked}) for each in addresses])
         return [each if isinstance(each, Fault) else (each[0] if each else {}) for each in answers]
 
     def message_trace(self, since: datetime) -> Mapping[str, TraceRow]:
@@ -206,10 +208,13 @@ class ExchangeOnline:
 
     def _post(self, cmdlet: str, url: str, body: Mapping[str, Any]) -> Answer:
         patient = cmdlet in PATIENT
-        answer = self._http.call(
-            "POST", url, write=not reads(cmdlet), body=body,
-            headers={**self._headers(), "X-CmdletName": cmdlet},
-            read_seconds=PATIENT_SECONDS if patient else READ_SECONDS, tries=2 if patient else TRIES)
+        try:
+            answer = self._http.call(
+                "POST", url, write=not reads(cmdlet), body=body,
+                headers={**self._headers(), "X-CmdletName": cmdlet},
+                read_seconds=PATIENT_SECONDS if patient else READ_SECONDS, tries=2 if patient else TRIES)
+        except Rejected as fault:
+            raise explained(fault) from None
         data = answer.data if isinstance(answer.data, dict) else {}
         if data.get("@adminapi.errors"):
             raise Rejected(self._name, self._http.redact(_joined(data["@adminapi.errors"])),

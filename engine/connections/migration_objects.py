@@ -6,9 +6,10 @@ users status report"). Output properties are not in the cmdlet reference; these 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 #: Rungs of a copy; a failed or stopped user stands on none of them.
@@ -35,6 +36,9 @@ _BATCH_STATE = {
     "removing": ("Removing",),
 }
 _BATCH_STATES = {status.lower(): state for state, statuses in _BATCH_STATE.items() for status in statuses}
+
+#: days, hours, minutes, seconds; fractions are let go
+_TIMESPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})(?:\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,15 @@ def moment(text: Any) -> datetime | None:
     except ValueError:
         return None
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def span(text: Any) -> timedelta | None:
+    """A TimeSpan as .NET writes it ("02:03:04", "1.02:03:04.5000000"); None for none."""
+    found = _TIMESPAN.fullmatch(text.strip()) if isinstance(text, str) else None
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
 def byte_array(data: bytes) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
+
+from engine.contract import Fault
 
 #: retry: starting it again may help without a change · fix first: only after a person has changed something ·
 #: wait: the service goes on by itself · skip: nothing to be done about this one
@@ -26,6 +28,10 @@ class ServiceError:
     remedy: str
     source: str = ""
 
+    def __str__(self) -> str:
+        """Kind and cause in one phrase, to stand beside the service's own words."""
+        return f"{self.id}: {self.cause}"
+
 
 def _known(number: int, pattern: str, action: Action, cause: str, remedy: str, source: str) -> ServiceError:
     return ServiceError(f"E{number:02}", re.compile(pattern, re.IGNORECASE | re.DOTALL), action, cause, remedy, source)
@@ -39,15 +45,17 @@ KNOWN: tuple[ServiceError, ...] = (
     _known(11, r"job is poisoned|poison count", "retry", "the service's worker died on this mailbox several times",
            "look for damaged items; if it fails again, remove the user and migrate it alone", _FIELD),
     _known(12, r"SyncTimeoutException|no e-?mail could be downloaded", "retry", "a slow line or an overloaded source",
-           "lower the endpoint's max_concurrent_migrations", _FIELD),
+           "let it be tried again; lower the endpoint's max_concurrent_migrations when more fail so", _FIELD),
     _known(13, r"has not made (any )?progress|not made progress since", "retry", "the copy stalled",
-           "lower the endpoint's max_concurrent_migrations", _FIELD),
+           "let it be tried again; lower the endpoint's max_concurrent_migrations when more fail so", _FIELD),
     _known(15, r"constraint not satisfied|StalledDueTo", "wait", "the cloud side holds the copy back",
-           "wait", "Microsoft 365 migration performance and best practices"),
-    _known(14, r"MigrationTransientException|\btransient\b", "retry", "a passing fault", "none", _FIELD),
+           "wait: the service goes on by itself", "Microsoft 365 migration performance and best practices"),
+    _known(14, r"MigrationTransientException|\btransient\b", "retry", "a passing fault",
+           "wait: the service tries again by itself", "the exception's name"),
     _known(26, r"[45]\d\d 5?4?\.7\.230|version is out-of-date", "fix first",
            "Exchange Online throttles or refuses mail from an old Exchange server",
-           "pause the enforcement (New-TenantExemptionInfo), or send through another host", "Exchange Team Blog"),
+           "pause the enforcement (New-TenantExemptionInfo, at most 90 days a year), or send through another host",
+           "Throttling and Blocking Email from Persistently Vulnerable Exchange Servers (Exchange Team Blog)"),
     _known(2, r"autodiscover.*(could ?n.t|not) .*(find|found|be determined)|autodiscover service (failed|couldn)",
            "fix first", "Autodiscover has no or a wrong record, or its certificate lacks the name",
            "mend Autodiscover, or set autodiscover: false with exchange_server and rpc_proxy_server",
@@ -61,7 +69,7 @@ KNOWN: tuple[ServiceError, ...] = (
            "grant FullAccess or Receive As; enable the account", _ERRORS),
     _known(5, r"(could ?n.t|cannot|unable to) (connect to|open) the source mailbox", "fix first",
            "the account has neither FullAccess nor Receive As on the mailbox",
-           "grant it (B-07, B-08), or move the mailbox to a new database", _ERRORS),
+           "grant the account one of them (B-07, B-08), or move the mailbox to a new database", _ERRORS),
     _known(6, r"source e-?mail address.*(could ?n.t|not) be found", "fix first",
            "the mailbox is hidden from address lists, or the address is not its primary one",
            "unhide the mailbox; correct the row (C-27)", _ERRORS),
@@ -101,7 +109,7 @@ KNOWN: tuple[ServiceError, ...] = (
            "a member of the group failed or is not in scope",
            "mend the member, then start the batch again", "Migration users status report"),
     _known(23, r"item.*(skipped|too large|corrupt)|bad ?item", "skip", "single items could not be copied",
-           "see the skipped items; accept, or repair them at the source",
+           "accept them, raise the size limit of the mailbox, or repair them at the source",
            "Track and prevent migration data loss"),
     _known(4, r"\b401\b|access (is |was )?denied|logon fail|unauthori[sz]ed", "fix first",
            "the source account's password is wrong, the account is locked, or Basic is off at the source",
@@ -115,7 +123,22 @@ KNOWN: tuple[ServiceError, ...] = (
 UNCLASSIFIED = ServiceError("unclassified", None, "fix first", "the service gives no known reason",
                             "read its words; `mailmove retry` starts it again")
 
+#: A group whose members have not all come (E22), which the service tells by a status and no text.
+WAITS_FOR_MEMBERS = next(known for known in KNOWN if known.id == "E22")
+#: Items left out of a copy (E23), which it tells by a number.
+SKIPPED_ITEMS = next(known for known in KNOWN if known.id == "E23")
+
+_F = TypeVar("_F", bound=Fault)
+
 
 def classify(text: str) -> ServiceError:
     """The first known kind the text belongs to, else UNCLASSIFIED."""
     return next((known for known in KNOWN if known.pattern is not None and known.pattern.search(text)), UNCLASSIFIED)
+
+
+def explained(fault: _F) -> _F:
+    """The same fault with cause and remedy in words, where its text is a known one; its own words stay whole."""
+    known = classify(f"{fault.code} {fault.text}")
+    if known is not UNCLASSIFIED and not fault.remedy:
+        fault.remedy = f"{known}. {known.remedy[:1].upper()}{known.remedy[1:]}"
+    return fault

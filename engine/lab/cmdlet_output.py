@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from engine.lab.facts import ServiceError
@@ -126,6 +126,13 @@ def size_text(size: int) -> str:
             break
         value, unit = value / 1024, larger
     return f"{value:.4g} {unit} ({size:,} bytes)"
+
+
+def duration_text(span: timedelta) -> str:
+    """A TimeSpan as .NET writes it: days only where there are any ("1.02:03:04")."""
+    seconds = int(span.total_seconds())
+    days = f"{seconds // 86_400}." if seconds >= 86_400 else ""
+    return f"{days}{seconds % 86_400 // 3600:02}:{seconds % 3600 // 60:02}:{seconds % 60:02}"
 
 
 def when(at: datetime | None) -> str | None:

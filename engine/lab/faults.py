@@ -6,6 +6,10 @@ A fault by hand (`POST /fault`) is one of::
     {"kind": "hide", "minutes": 20, "times": 1}             the next created objects are not seen for so long
     {"kind": "mailbox", "address": "…", "error": "E12"}     that mailbox fails; "error": null mends it
     {"kind": "endpoint", "error": "E01"}                    the service does not reach the source; null mends it
+    {"kind": "refuse", "match": "exo New-MigrationBatch", "error": "E27", "times": 1}    a cmdlet is refused so
+    {"kind": "skipped", "address": "…", "count": 3, "listed": false}     items left out of that mailbox's copy
+    {"kind": "forwarding", "error": "E26"}                  the cloud refuses mail from the source; null mends it
+    {"kind": "status", "batch": "Batch01", "status": "Corrupted"}        what befalls a batch without a cmdlet
 
 `match` is the beginning of a request's kind, as `/counters` names it. A fault by seed is drawn from (seed, kind,
 how many of that kind came before), so that it does not depend on what other requests came between.
@@ -17,6 +21,7 @@ import asyncio
 import os
 import signal
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -88,9 +93,16 @@ class Faults:
     seed: int = 0
     level: Level = field(default_factory=Level)
     by_hand: list[ByHand] = field(default_factory=list)
+    #: `kind` is the id of the error with which a cmdlet is refused
+    refusals: list[ByHand] = field(default_factory=list)
     #: address → error id: what fails beside the rows' own `fail`; None: mended by hand
     mailboxes: dict[str, str | None] = field(default_factory=dict)
     endpoint: str | None = None
+    #: address → how many items its copy leaves out, and whether the service lists them
+    skipped: dict[str, tuple[int, bool]] = field(default_factory=dict)
+    forwarding: str | None = None
+    #: batch, status: set by the migration service, which owns the batches
+    befall: Callable[[str, str], None] | None = None
     _seen: Counter[str] = field(default_factory=Counter)
     _made: int = 0
     #: requests of all protocols that have arrived; what /kill counts
@@ -123,6 +135,16 @@ class Faults:
             return "drop", 0
         return None
 
+    def refusal(self, kind: str) -> str | None:
+        """The id of the error with which this cmdlet is refused, as "exo New-MigrationBatch"; None: it is not."""
+        for fault in self.refusals:
+            if kind.startswith(fault.match):
+                fault.times -= 1
+                if fault.times <= 0:
+                    self.refusals.remove(fault)
+                return fault.kind
+        return None
+
     def hidden_minutes(self, name: str) -> int:
         """For how many virtual minutes a created thing stays invisible to reads."""
         for fault in self.by_hand:
@@ -151,6 +173,14 @@ class Faults:
             self.mailboxes[str(body["address"]).lower()] = body.get("error")
         elif kind == "endpoint":
             self.endpoint = body.get("error")
+        elif kind == "forwarding":
+            self.forwarding = body.get("error")
+        elif kind == "refuse":
+            self.refusals.append(ByHand(str(body["error"]), str(body["match"]), int(body.get("times", 1)), 0))
+        elif kind == "skipped":
+            self.skipped[str(body["address"]).lower()] = int(body["count"]), bool(body.get("listed", True))
+        elif kind == "status" and self.befall is not None:
+            self.befall(str(body["batch"]), str(body["status"]))
         else:
             raise ValueError(f"unknown fault {kind!r}")
 

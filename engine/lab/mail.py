@@ -52,7 +52,7 @@ class Transport:
             else:
                 taken |= organisation.deliver(recipient, message_id, sender, subject, at)
         return f"250 2.6.0 {message_id} Queued mail for delivery" if taken else (
-            "550 5.4.1 Recipient address rejected: Access denied")
+            organisation.cloud_refuses() or "550 5.4.1 Recipient address rejected: Access denied")
 
     def _route(self, address: str) -> str:
         """source, cloud, or the SMTP line that says why neither."""

@@ -26,12 +26,16 @@ STOPPING_SECONDS = 120
 REMOVING_SECONDS = 300
 IDLE_DAYS = 60
 KEPT_DAYS = 90
+COMPLETED_DAYS = 60
+#: Statuses that come about without a cmdlet: by hand (`POST /fault`).
+BEFALL = ("Corrupted", "Waiting", "Completed")
 
 #: StatusSummary of each user status [inferred].
 SUMMARY = {
     "Validating": "Active", "Queued": "Active", "Provisioning": "Active", "ProvisionUpdating": "Active",
     "Syncing": "Active", "IncrementalSyncing": "Active", "Stopping": "Active", "Removing": "Active",
     "Synced": "Synced", "Failed": "Failed", "IncrementalFailed": "Failed", "Stopped": "Stopped",
+    "Corrupted": "Failed", "Completed": "Completed",
 }
 #: A batch is still syncing while a user is in one of these; a group that waits for a member does not hold it up.
 BUSY = ("Validating", "Queued", "Provisioning", "Syncing", "Stopping")
@@ -40,6 +44,8 @@ RUNNING = ("Starting", "Syncing", "IncrementalSyncing", "Stopping")
 WHILE_SYNCING = ("E11", "E12", "E13", "E25")
 #: Errors that only cost time: the service gets over them by itself.
 DELAYS = ("E14", "E15")
+#: Errors before which the copy stands still.
+STANDING_STILL = ("E12", "E13", "E15")
 
 
 class Migration:
@@ -51,6 +57,7 @@ class Migration:
         self.endpoints: dict[str, Endpoint] = {}
         self.batches: dict[str, Batch] = {}
         self.users: dict[str, MigrationUser] = {}
+        tenant.faults.befall = self.befall
 
     # ---------------------------------------------------------------------------------------------- endpoints
 
@@ -77,16 +84,21 @@ class Migration:
 
     def reach(self, endpoint: Endpoint) -> None:
         """The service's own test of the source. Raises the error of the table."""
+        self.connect(endpoint)
+        source = self.tenant.organisation
+        for address in (endpoint.email_address, endpoint.test_mailbox):
+            mailbox = source.mailboxes.get(address.lower()) if address else None
+            if address and (mailbox is None or mailbox.hidden):
+                raise migration_error("E06", address=address)
+
+    def connect(self, endpoint: Endpoint) -> None:
+        """The line to the source and the account's sign-in, as every copy needs them. Raises the error of the table."""
         source, number = self.tenant.organisation, self.tenant.faults.endpoint
         server = endpoint.rpc_proxy_server or endpoint.exchange_server or ""
         if number:
             raise migration_error(number, server=server, address=endpoint.email_address)
         if not source.account_ok(endpoint.account, endpoint.password):
             raise migration_error("E04", server=server)
-        for address in (endpoint.email_address, endpoint.test_mailbox):
-            mailbox = source.mailboxes.get(address.lower()) if address else None
-            if address and (mailbox is None or mailbox.hidden):
-                raise migration_error("E06", address=address)
 
     def endpoint_in_use(self, endpoint: Endpoint, running: bool = False) -> Batch | None:
         return next((batch for batch in self.batches.values() if batch.endpoint is endpoint
@@ -136,7 +148,7 @@ class Migration:
 
     def start(self, batch: Batch) -> None:
         """Start or resume; in the cloud also: try the failed users again. Error while it runs (trap 3)."""
-        if batch.status in (*RUNNING, "Removing"):
+        if batch.status in (*RUNNING, "Removing", *BEFALL):
             raise _cannot(batch, "be started")
         if batch.kind == "cutover" and self.tenant.sync_enabled:
             raise migration_error("E19")
@@ -175,6 +187,27 @@ class Migration:
         batch.status = "Removing"
         self._effect(f"batch/{batch.name} remove")
         self._later(batch, REMOVING_SECONDS, self._removed)
+
+    def stalled(self, user: MigrationUser) -> timedelta:
+        """For how long a copy has stood still: the service's StalledDuration."""
+        if user.status != "Syncing" or user.copying is None or self._error_of(user) not in STANDING_STILL:
+            return timedelta(0)
+        return self.clock.now() - user.copying
+
+    def befall(self, name: str, status: str) -> None:
+        """A status that no cmdlet of these methods brings about: damaged, waiting, completed. KeyError, ValueError."""
+        batch = self.batches[name.lower()]
+        if status not in BEFALL:
+            raise ValueError(f"status: {status!r} is none of {', '.join(BEFALL)}")
+        batch.turn += 1
+        batch.status = status
+        for user in batch.users:
+            if status == "Corrupted":
+                self._release(user)
+                self._set(user, "Corrupted")
+            elif status == "Completed" and user.status == "Synced":
+                self._set(user, "Completed")
+        self._rest(batch)
 
     def sync_now(self, batch: Batch) -> None:
         """Set-MigrationBatch -SyncNow: a staged batch has no incremental phase, and nothing happens."""
@@ -277,6 +310,7 @@ class Migration:
             self._fail(user, error)
             return
         self._set(user, "Syncing")
+        user.copying = self.clock.now()
         source = self.tenant.organisation.mailboxes[user.address]
         minutes = 15 + source.size_mb / 20 * (0.7 + 0.9 * draw(self.tenant.seed, "rate", user.address))
         number = self._error_of(user)
@@ -284,11 +318,14 @@ class Migration:
             self._later_user(user, 5 * 3600, lambda user: self._fail(user, migration_error(
                 number, address=user.address, count=6, time=_text(user.queued))))
             return
+        if number in DELAYS:  # told while it lasts, as the service shows the last fault of a copy that goes on
+            user.error = migration_error(number)
         self._later_user(user, minutes * 60 * (3 if number in DELAYS else 1), self._synced)
 
     def _provision(self, user: MigrationUser) -> None:
         """Make or convert the cloud object, and let the source forward (staged). Raises what the user fails with."""
         tenant, address = self.tenant, user.address
+        self.connect(user.batch.endpoint)
         source = tenant.organisation.mailboxes.get(address)
         if source is None or not source.is_mailbox:
             raise migration_error("E06", address=address)
@@ -331,6 +368,7 @@ class Migration:
         return number
 
     def _synced(self, user: MigrationUser) -> None:
+        user.error = None
         self._copy(user)
         self._set(user, "Synced")
         self._release(user)
@@ -339,7 +377,10 @@ class Migration:
     def _copy(self, user: MigrationUser) -> None:
         """The cloud mailbox now holds what the source held at this moment, less what was skipped."""
         source, mailbox = self.tenant.organisation.mailboxes[user.address], self.tenant.recipients[user.address]
-        if source.items > 500 and draw(self.tenant.seed, "skipped", user.address) < 0.02:
+        by_hand = self.tenant.faults.skipped.get(user.address)
+        if by_hand is not None:
+            user.skipped = min(by_hand[0], source.items)
+        elif source.items > 500 and draw(self.tenant.seed, "skipped", user.address) < 0.02:
             user.skipped = 1 + int(draw(self.tenant.seed, "how many", user.address) * 3)
         items, size = source.items - user.skipped, int(source.size_mb * 1024 * 1024)
         mailbox.items += items - user.items
@@ -403,6 +444,8 @@ class Migration:
             self.clock.at(touched + timedelta(days=IDLE_DAYS), lambda: self._idle(batch, touched))
         elif batch.status in ("Stopped", "Failed"):
             self._later(batch, KEPT_DAYS * DAY, self._removed)
+        elif batch.status == "Completed":
+            self._later(batch, COMPLETED_DAYS * DAY, self._removed)
 
     def _idle(self, batch: Batch, touched: datetime) -> None:
         if batch.touched == touched and batch.status in ("Synced", "IncrementalSyncing"):

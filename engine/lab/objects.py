@@ -124,6 +124,8 @@ class MigrationUser:
     size_bytes: int = 0
     last_success: datetime | None = None
     queued: datetime | None = None
+    #: when its copy began
+    copying: datetime | None = None
     attempts: int = 0
     turn: int = 0
     provisioned: bool = False

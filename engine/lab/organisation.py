@@ -124,6 +124,8 @@ class Organisation:
     delivered: list[dict[str, str]] = field(default_factory=list)
     cloud: Cloud | None = None
     effect: Callable[[str], None] = lambda name: None
+    #: the SMTP line with which the cloud refuses mail from this organisation's server, "" while it takes it
+    cloud_refuses: Callable[[], str] = lambda: ""
 
     @classmethod
     def from_rows(cls, description: Mapping[str, Any], seed: int, clock: Clock) -> Organisation:
@@ -209,6 +211,8 @@ class Organisation:
             return any(answers)
         forward = found.target_address if found is not None else recipient.lower()
         if forward is not None:
+            if self.cloud_refuses():
+                return False
             return self.to_cloud(forward, message_id, sender, subject, at)
         assert isinstance(found, SourceMailbox)
         if not found.is_mailbox:

@@ -19,6 +19,7 @@ from engine.lab import http, ldap
 from engine.lab.counters import Counters
 from engine.lab.dns import View, Zones
 from engine.lab.ews import Ews
+from engine.lab.facts import migration_errors
 from engine.lab.faults import Faults
 from engine.lab.mail import MailServer
 from engine.lab.organisation import Cloud, Organisation
@@ -56,6 +57,7 @@ async def serve(organisation: Organisation, tenant: Cloud, faults: Faults, clock
     """
     organisation.effect = counters.effect
     organisation.cloud = tenant
+    organisation.cloud_refuses = lambda: migration_errors()[faults.forwarding]["text"] if faults.forwarding else ""
     traffic = Traffic(faults, counters)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert(host, "localhost").configure_cert(context)

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
 
 from engine.connections import Site
-from engine.contract import Diff, Failing, Outlook, State, Waiting, Want
+from engine.connections.service_errors import explained
+from engine.contract import Diff, Failing, Outlook, Rejected, State, Unreachable, Waiting, Want
 from engine.modules import _letter
 from engine.modules.base import Effect, Module, Undo
 
@@ -78,7 +79,10 @@ class DeliveryProbe(Module):
 
     def apply(self, site: Site, diff: Diff) -> None:
         smtp = site.client(self._door())
-        smtp.send(smtp.letter(self.to, SUBJECT, TEXT.format(to=self.to), self._message_id(site)))
+        try:
+            smtp.send(smtp.letter(self.to, SUBJECT, TEXT.format(to=self.to), self._message_id(site)))
+        except (Rejected, Unreachable) as fault:
+            raise explained(fault) from None
 
     def _door(self) -> str:
         return "source_smtp" if self.through == "source" else "smtp"

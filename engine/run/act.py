@@ -94,7 +94,7 @@ class Acting(Floor):
                 return False
         if isinstance(outlook, Failing):
             attempts = past.attempts if past is not None else 0
-            if not told and (not outlook.retry or attempts >= RESTARTS_MAX):
+            if module.effect == "observe" or (not told and (not outlook.retry or attempts >= RESTARTS_MAX)):
                 self.fail(template, one, "service", outlook.reason, outlook.remedy)
                 return False
             return True

@@ -16,3 +16,10 @@ def test_the_reference_of_modules_is_current() -> None:
     out = io.StringIO()
     assert main(["doc", "--markdown"], out, out, World()) == 0
     assert out.getvalue() == (ROOT / "docs" / "modules.md").read_text(encoding="utf-8")
+
+
+def test_the_reference_of_errors_is_current() -> None:
+    """When this fails: `make docs`."""
+    out = io.StringIO()
+    assert main(["doc", "errors", "--markdown"], out, out, World()) == 0
+    assert out.getvalue() == (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")

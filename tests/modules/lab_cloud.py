@@ -95,8 +95,10 @@ class Lab:
 
 
 @contextmanager
-def running(kind: str, folder: Path, faults: str = "none") -> Iterator[Lab]:
-    (folder / "organisation.json").write_text(json.dumps(description(kind)))
+def running(kind: str, folder: Path, faults: str = "none", described: dict[str, Any] | None = None) -> Iterator[Lab]:
+    """`described`: another organisation than the one of three people."""
+    described = described or description(kind)
+    (folder / "organisation.json").write_text(json.dumps(described))
     (folder / "Batch01.csv").write_text(
         "EmailAddress\r\n" + "".join(f"{each}@{DOMAIN}\r\n" for each in PEOPLE))
     process = subprocess.Popen(
@@ -105,7 +107,7 @@ def running(kind: str, folder: Path, faults: str = "none") -> Iterator[Lab]:
     try:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
-        settings = {"tenant": description(kind)["tenant"], "type": kind, "exports": str(folder / "exports")}
+        settings = {"tenant": described["tenant"], "type": kind, "exports": str(folder / "exports")}
         yield Lab(ready, settings)
     finally:
         process.terminate()
