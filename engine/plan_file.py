@@ -13,7 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from engine.connections import text_file
 from engine.contract import CalendarEntry, ExitCode, Plan, PlanGroup, Problem, Refusal
+from engine.report import shorten
 from engine.screen import plain
 
 FORM = "mailmove plan 1"
@@ -51,7 +53,10 @@ def is_plan_file(path: Path) -> bool:
 def read(path: Path) -> Kept:
     """A kept plan. Raises Refusal (exit 6) when the file is not one, or not one of this version."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        data, problem = text_file.content(path, str(path))
+        if problem is not None:
+            raise ValueError(f"the {problem.summary}" if problem.summary.startswith("file") else problem.summary)
+        found = json.loads(data.decode("utf-8"), object_pairs_hook=_no_key_twice)
         if found["form"] != FORM:
             raise ValueError(f"form {found['form']!r}")
         plan = Plan(
@@ -65,10 +70,23 @@ def read(path: Path) -> Kept:
             counts=found["counts"], tokens={bytes.fromhex(each) for each in found["tokens"]},
             rows=found["rows"], order=found["order"])
         return Kept(plan, Path(found["playbook_file"]), Path(found["inventory_file"]), found["extra_vars"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Refusal(ExitCode.STALE, Problem(
-            "the plan file cannot be used", found=f"{path}: {error}.", remedy="Make the plan again.",
+            "the plan file cannot be used", found=f"{path}: {_words(error)}.", remedy="Make the plan again.",
             next_command="mailmove plan PLAYBOOK --out FILE")) from None
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else shorten(str(error), 200)
 
 
 def _time(text: str) -> datetime:

@@ -24,6 +24,8 @@ from engine.contract import (
 COLUMNS = 100
 PLAN_LINES_MAX = 100
 PROBLEMS_MAX = 20
+#: of a line that is wrong, as much is shown
+LINE_SHOWN_MAX = 160
 
 #: How a plan's line begins, by the group's word.
 SIGNS = {
@@ -135,16 +137,26 @@ def problem(found: Problem) -> Iterator[str]:
         yield f" --> {found.mark}"
         if found.line_text:
             gutter = " " * len(str(found.mark.line))
-            text = found.line_text.replace("\t", " ")
+            text, column = _around(found.line_text.replace("\t", " "), found.mark.column - 1)
             yield f"{gutter} |"
             yield f"{found.mark.line} | {text}".rstrip()
-            yield f"{gutter} | {' ' * (found.mark.column - 1)}{'^' * max(1, found.mark.length)}"
+            yield f"{gutter} | {' ' * column}{'^' * max(1, min(found.mark.length, len(text) - column))}"
     first = found.found if not found.found or found.found[-1] in ".?!:" else found.found + "."
     said = " ".join(part for part in (first, found.remedy) if part)
     for part in said.splitlines():
         yield from wrap(part)
     if found.next_command:
         yield f"    {found.next_command}"
+
+
+def _around(text: str, column: int) -> tuple[str, int]:
+    """The part of a long line that a person wants to see, and the column in it."""
+    if len(text) <= LINE_SHOWN_MAX:
+        return text, column
+    start = max(0, min(column - LINE_SHOWN_MAX // 3, len(text) - LINE_SHOWN_MAX))
+    part = text[start:start + LINE_SHOWN_MAX]
+    head, tail = "…" if start else "", "…" if start + LINE_SHOWN_MAX < len(text) else ""
+    return head + part + tail, column - start + len(head)
 
 
 def problems(found: Sequence[Problem], command: str = "") -> Iterator[str]:
@@ -154,7 +166,7 @@ def problems(found: Sequence[Problem], command: str = "") -> Iterator[str]:
         yield from problem(each)
         yield ""
     if len(ordered) > PROBLEMS_MAX:
-        yield f"… and {len(ordered) - PROBLEMS_MAX} more."
+        yield f"… and {len(ordered) - PROBLEMS_MAX:,} more."
     errors = sum(each.severity == "error" for each in ordered)
     warnings = len(ordered) - errors
     if errors:

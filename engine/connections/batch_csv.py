@@ -10,19 +10,19 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal
 
+from engine.connections import text_file
 from engine.contract import Invalid, Mark, Problem
 
 COLUMNS = ("EmailAddress", "Password", "ForceChangePassword")
 ROWS_MAX = 2_000  # S-20
 PASSWORD_LENGTH_MIN = 8  # S-12
-PROBLEMS_SHOWN_MAX = 200
-FILE_BYTES_MAX = 256 * 1024 * 1024
-FIELD_CHARACTERS_MAX = 131_072
+#: More rows than any organisation that is moved this way has; a file beyond them is another file.
+SHEET_ROWS_MAX = 250_000
 
 _ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
@@ -112,7 +112,7 @@ def parse(data: bytes, file: str) -> BatchFile:
         )
     members = list(_members(sheet, problems, warnings)) if "EmailAddress" in sheet.header and not sheet.crooked else []
     if problems:
-        raise Invalid(_bounded(problems, file))
+        raise Invalid(problems)
     return BatchFile(tuple(members), tuple(warnings))
 
 
@@ -147,14 +147,9 @@ def write(members: Iterable[Member | str], *, mark: bool = False) -> bytes:
 
 def content(path: Path, name: str) -> bytes:
     """A file's bytes. Raises Invalid where they cannot be read or are too many."""
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(FILE_BYTES_MAX + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a path"
-        raise Invalid([_at(name, 1, "file cannot be read", f"{name}: {reason}.")]) from None
-    if len(data) > FILE_BYTES_MAX:
-        raise Invalid([_at(name, 1, "file is too large", f"More than {FILE_BYTES_MAX >> 20} MiB.")])
+    data, problem = text_file.content(path, name)
+    if problem is not None:
+        raise Invalid([problem])
     return data
 
 
@@ -162,7 +157,8 @@ def strict_rows(data: bytes, file: str) -> Sheet:
     """A CSV file's rows, or what is wrong with its form: encoding, separator, header, length of rows.
 
     Unlike csv.DictReader nothing is made to fit: a short row, a long row, a repeated name and an open quote are
-    problems of the sheet. Blank lines are left out (S-20). Never raises.
+    problems of the sheet. Blank lines are left out (S-20). At most SHEET_ROWS_MAX rows
+    and text_file.PROBLEMS_KEPT_MAX problems. Never raises.
     """
     sheet = Sheet(file)
     text, problem = _decoded(data, file)
@@ -174,6 +170,11 @@ def strict_rows(data: bytes, file: str) -> Sheet:
     try:
         for values in reader:
             line, before = before + 1, reader.line_num
+            if len(sheet.rows) == SHEET_ROWS_MAX or len(sheet.problems) >= text_file.PROBLEMS_KEPT_MAX:
+                sheet.problems.append(_at(file, line, "too many rows", f"More than {SHEET_ROWS_MAX:,} rows, or "
+                                          f"{text_file.PROBLEMS_KEPT_MAX:,} problems; nothing below was looked at.",
+                                          "Is this the file you mean?"))
+                break
             if not any(value.strip() for value in values):
                 continue
             if not sheet.header:
@@ -220,26 +221,16 @@ def strict_rows(data: bytes, file: str) -> Sheet:
 
 def _decoded(data: bytes, file: str) -> tuple[str, Problem | None]:
     """UTF-8, or UTF-16 with its mark: S-17 allows any Unicode encoding."""
-    if data[:4] == b"PK\x03\x04" or data[:4] == b"\xd0\xcf\x11\xe0":
-        return "", _at(file, 1, "not a CSV file", "This is an Excel workbook (S-16).", 'Save it as "CSV UTF-8".')
-    if data.lstrip()[:1] == b"<":
+    begins = data.lstrip()[:1]
+    if begins == b"<":
         return "", _at(file, 1, "not a CSV file", "This looks like HTML or XML.", "Export it again, as CSV.")
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        return "", _at(
-            file,
-            data[: error.start].count(b"\n") + 1,
-            "not Unicode",
-            f"The byte 0x{data[error.start]:02x} is not {encoding.removesuffix('-sig').upper()}; the file may "
-            "be in an older code page (ANSI, Latin-1) (S-17).",
-            'Save it as "CSV UTF-8".',
-        )
-    if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
-        return "", _at(file, line, "not a CSV file", "There is a NUL character.", 'Save it as "CSV UTF-8".')
-    return text, None
+    if begins in (b"{", b"["):
+        return "", _at(file, 1, "not a CSV file", "This looks like JSON.", "Export it again, as CSV.")
+    text, problem = text_file.decoded(data, file, summary="not a CSV file", save_as="CSV UTF-8", utf16=True)
+    if problem is not None:
+        rule = {"not a CSV file": " (S-16).", "file is not UTF-8": " (S-17)."}.get(problem.summary, ".")
+        problem = replace(problem, found=problem.found.removesuffix(".") + rule)
+    return text, problem
 
 
 def _form_problems(sheet: Sheet, line: int) -> Iterator[Problem]:
@@ -359,10 +350,3 @@ def _members(sheet: Sheet, problems: list[Problem], warnings: list[Problem]) -> 
 def _at(file: str, line: int, summary: str, found: str = "", remedy: str = "") -> Problem:
     # A row may hold a password: the line itself is not shown.
     return Problem(summary, Mark(file, line, 1), found, remedy)
-
-
-def _bounded(problems: Sequence[Problem], file: str) -> list[Problem]:
-    """A wrong file may have a fault on every row; nobody reads ten thousand of them (E7)."""
-    left = len(problems) - PROBLEMS_SHOWN_MAX
-    more = [Problem("and more", Mark(PurePath(file).as_posix(), 1, 1), f"{left:,} more problems in this file.")]
-    return [*problems[:PROBLEMS_SHOWN_MAX], *(more if left > 0 else [])]

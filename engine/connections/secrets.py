@@ -12,6 +12,7 @@ The value leaves through `open` and nothing else, and `open` is called by a clie
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +24,21 @@ SOURCES = ("env", "keyring", "file", "command")
 
 #: Values opened by this process, so that a server's echo of one can be taken out of its answer.
 _opened: dict[str, str] = {}
+
+
+#: What a key is called whose value nobody else should read, and what such values look like wherever they stand.
+_SECRET_KEY = re.compile(r"(^|[_-])(password|passwd|passphrase|pwd|secret|token|api_?key|private_?key|credentials?)$",
+                         re.IGNORECASE)
+_SECRET_VALUE = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY|^\$ANSIBLE_VAULT|^eyJ[\w-]+\.eyJ[\w-]+\."
+    r"|://[^/\s:@]+:[^/\s:@]+@|^(Bearer|Basic) \S+$")
+
+
+def written_out(key: str, value: str) -> bool:
+    """Whether a value in a file looks like a secret itself, where the name of one should stand (G3)."""
+    if "{{" in value or not value.strip():
+        return False
+    return bool(_SECRET_KEY.search(key) or _SECRET_VALUE.search(value))
 
 
 class Secret:

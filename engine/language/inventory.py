@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from engine.connections import batch_csv
-from engine.connections.secrets import Secret
+from engine.connections.secrets import written_out
 from engine.contract import Invalid, Mark, Plain, Problem, Window
 from engine.language import source
 from engine.language.inventory_schema import CONNECTIONS, DAYS, INVENTORY, KINDS
@@ -221,6 +221,8 @@ class _Loading:
         return isinstance(node, Scalar) and node.text == "cutover"
 
     def _strangers(self, mailboxes: Table) -> None:
+        if mailboxes.file and not mailboxes.keys:
+            return  # their own file could not be read, and has said so
         for address, (_, mark) in self.members.items():
             if address not in mailboxes.positions:
                 self.problems.append(
@@ -406,7 +408,7 @@ class _Loading:
                     for problem in self.problems
                 ):
                     self.problems.append(
-                        node.problem(
+                        source_of(node, "freezes").problem(
                             "window cannot be read",
                             remedy="Freezes are written {from: 2026-12-18 18:00, to: 2027-01-07 06:00}.",
                         )
@@ -421,14 +423,13 @@ class _Loading:
                 if isinstance(settings.get("port"), str) and settings["port"].isdigit():
                     settings["port"] = WHOLE.typed(settings["port"])
                 for name in SECRETS & settings.keys():
-                    if not isinstance(settings[name], Secret) and settings[name] is not None:
-                        # Neither the value nor its line is shown: what stands there may be the secret itself.
+                    if isinstance(settings[name], str) and not written_out(name, settings[name]):
+                        node.source.covered.append(((value := source_of(node, name)).start, value.end))
                         self.problems.append(
-                            Problem(
+                            value.problem(
                                 "secret written out",
-                                node.key(name).mark,
-                                f"{key.text}.{name} holds a value.",
-                                "Write !secret env:NAME, or file:, keyring:, command:.",
+                                found=f"{key.text}.{name} holds a value.",
+                                remedy="Write !secret env:NAME, or file:, keyring:, command:.",
                             )
                         )
                 found[key.text] = settings

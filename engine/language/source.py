@@ -11,18 +11,19 @@ import difflib
 import itertools
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias
 
 import yaml
 
-from engine.connections.secrets import SOURCES, Secret
+from engine.connections import text_file
+from engine.connections.secrets import SOURCES, Secret, written_out
 from engine.contract import Mark, Problem
 
 DEPTH_MAX = 64
 #: nodes that aliases may add to a file
 ALIAS_NODES_MAX = 100_000
-FILE_BYTES_MAX = 32 * 1024 * 1024
 
 Severity: TypeAlias = Literal["error", "warning"]
 
@@ -33,6 +34,8 @@ class Source:
     def __init__(self, file: str, text: str) -> None:
         self.file = file
         self.text = text
+        #: places of what may be a secret: never shown, whatever else is wrong on their lines
+        self.covered: list[tuple[int, int]] = []
         self._starts = [0, *(index + 1 for index, sign in enumerate(text) if sign == "\n")]
 
     def mark(self, index: int, length: int = 1) -> Mark:
@@ -43,11 +46,17 @@ class Source:
         return Mark(self.file, row + 1, column + 1, max(1, min(length, left)))
 
     def line(self, number: int) -> str:
-        """A line by its number from 1, without its end."""
+        """A line by its number from 1, without its end; dots stand for what may be a secret."""
         if not 1 <= number <= len(self._starts):
             return ""
+        first = self._starts[number - 1]
         end = self._starts[number] - 1 if number < len(self._starts) else len(self.text)
-        return self.text[self._starts[number - 1] : end].removesuffix("\r")
+        found = self.text[first:end]
+        for start, stop in self.covered:
+            start, stop = max(start, first), min(stop, end)
+            if start < stop:
+                found = found[: start - first] + "•" * (stop - start) + found[stop - first :]
+        return found.removesuffix("\r")
 
     def problem(
         self,
@@ -177,22 +186,17 @@ def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
 def read(path: Path, shown: str = "") -> Document:
     """Reads and parses a file. Never raises: what is wrong is in the document's problems."""
     file = shown or str(path)
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(FILE_BYTES_MAX + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a path"
-        problem = Problem("file cannot be read", Mark(file, 1, 1), f"{file}: {reason}.")
-        return Document(Source(file, ""), None, [problem])
-    return parse(data, file)
+    data, problem = text_file.content(path, file)
+    return parse(data, file) if problem is None else Document(Source(file, ""), None, [problem])
 
 
 def parse(data: bytes, file: str) -> Document:
     """UTF-8 YAML, with or without a byte order mark. Never raises, whatever the bytes."""
-    text, problem = decoded(data, file)
+    text, problem = text_file.decoded(data, file, summary="file is not text", save_as="UTF-8")
     source = Source(file, text)
     if problem is not None:
-        return Document(source, None, [problem])
+        mark = problem.mark or Mark(file, 1, 1)
+        return Document(source, None, [replace(problem, line_text=source.line(mark.line))])
     problems: list[Problem] = []
     root = None
     try:
@@ -202,35 +206,6 @@ def parse(data: bytes, file: str) -> Document:
     except yaml.YAMLError as error:
         problems.append(_syntax(source, error))
     return Document(source, root, problems)
-
-
-def decoded(data: bytes, file: str) -> tuple[str, Problem | None]:
-    """The text of a file's bytes, or the one problem that says why it is none."""
-    mark = Mark(file, 1, 1)
-    if len(data) > FILE_BYTES_MAX:
-        return "", Problem("file is too large", mark, f"More than {FILE_BYTES_MAX >> 20} MiB.")
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "", Problem("file is not UTF-8", mark, "This is UTF-16.", 'Save it again with the encoding "UTF-8".')
-    if data[:4] == b"PK\x03\x04":
-        return "", Problem(
-            "file is not text", mark, "This is a ZIP file: an Excel workbook, perhaps.", "Save it as text, in UTF-8."
-        )
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    if (index := data.find(b"\0")) >= 0:
-        before = data[:index]
-        place = Mark(file, before.count(b"\n") + 1, len(before.split(b"\n")[-1].decode("utf-8", "replace")) + 1)
-        return "", Problem("file is not text", place, "There is a NUL character.", "Save it as text, in UTF-8.")
-    try:
-        return data.decode("utf-8"), None
-    except UnicodeDecodeError as error:
-        source = Source(file, data[: error.start].decode("utf-8") + "\N{REPLACEMENT CHARACTER}")
-        return "", source.problem(
-            "file is not UTF-8",
-            error.start and len(source.text) - 1,
-            found=f"The byte 0x{data[error.start]:02x} is not UTF-8; the file may be in an "
-            "older code page (ANSI, Latin-1).",
-            remedy='Save it again with the encoding "UTF-8".',
-        )
 
 
 def _syntax(source: Source, error: yaml.YAMLError) -> Problem:
@@ -335,14 +310,15 @@ class _Composer:
                 Secret.named(event.value)
                 secret = True
             except ValueError:
-                # What stands here may be the secret itself: neither it nor its line is shown.
-                mark = self.source.mark(event.start_mark.index, 7)
+                # What stands here may be the secret itself.
+                self.source.covered.append((event.start_mark.index + len("!secret"), event.end_mark.index))
                 self.problems.append(
-                    Problem(
+                    self.source.problem(
                         "unknown source of a secret",
-                        mark,
-                        "A secret is named, never written.",
-                        f"Write !secret source:name, where source is one of {', '.join(SOURCES)}.",
+                        event.start_mark.index,
+                        len("!secret"),
+                        found="A secret is named, never written.",
+                        remedy=f"Write !secret source:name, where source is one of {', '.join(SOURCES)}.",
                     )
                 )
         else:
@@ -386,6 +362,8 @@ class _Composer:
             key = self._node(depth + 1)
             value = self._node(depth + 1)
             size += key.size + value.size
+            if isinstance(key, Scalar) and isinstance(value, Scalar) and not (value.secret or value.empty):
+                self._not_written_out(key, value)
             if not isinstance(key, Scalar) or key.secret:
                 self.problems.append(
                     key.problem(
@@ -416,3 +394,14 @@ class _Composer:
         node = MapNode(self.source, start.start_mark.index, entries)
         node.size = size
         return node
+
+    def _not_written_out(self, key: Scalar, value: Scalar) -> None:
+        if written_out(key.text, value.text):
+            self.source.covered.append((value.start, value.end))
+            self.problems.append(
+                value.problem(
+                    "secret written out",
+                    found=f'What stands at "{shortened(key.text)}" looks like a secret.',
+                    remedy="Write !secret env:NAME, or file:, keyring:, command:.",
+                )
+            )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+import unicodedata
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.connections import batch_csv
+from engine.connections import batch_csv, text_file
 from engine.contract import Invalid, Mark, Plain, Problem
 from engine.language.inventory_schema import KEYS
 from engine.language.rows import Table
 from engine.language.schema import TRUE_FALSE, WHOLE, Kind, WrongType
-from engine.language.source import ListNode, MapNode, Node, Scalar, plain, shortened, suggestion
+from engine.language.source import ListNode, MapNode, Node, Scalar, plain, shortened
 
 #: columns of several values, separated by ; in CSV
 LISTS = frozenset({"aliases", "members"})
@@ -28,10 +30,13 @@ USUAL = {
     "groups": ("security", "managed_by"),
     "batches": ("csv", "endpoint"),
 }
-_LOCAL_PART = re.compile(r"[^\s@<>,;:()\[\]\\\"]{1,64}")
+_LOCAL_PART = re.compile(r"[^\s@<>,;:()\[\]\\\"\u00ad\u200b-\u200f\u2060-\u2064]{1,64}")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
-#: letters that older and newer IDNA map differently: never guessed (D7 of the safety notes)
-_DEVIATING = re.compile("[\u00df\u03c2\u200c\u200d]")
+#: letters that older and newer IDNA map differently, and dots that are none: never guessed (D7 of the safety notes)
+_DEVIATING = re.compile("[\u3002\uff0e\uff61\u00df\u03c2\u200c\u200d]")
+
+#: scripts that one language writes side by side
+_WRITTEN_TOGETHER = frozenset({"Cjk", "Hiragana", "Katakana", "Katakana-Hiragana", "Latin"})
 
 
 def folded(text: str) -> str:
@@ -40,11 +45,21 @@ def folded(text: str) -> str:
 
 
 def domain_name(text: str) -> str:
-    """A domain in A-label form without the trailing dot. Raises ValueError with the reason."""
+    """A domain in A-label form without the trailing dot. Raises ValueError with the reason.
+
+    A label of two scripts reads like another one and is refused (Unicode Technical Standard 39, section 5.1);
+    whoever means it writes its xn-- form.
+    """
     name = folded(text.strip()).removesuffix(".")
     if not name.isascii():
+        name = unicodedata.normalize("NFC", name)
         if _DEVIATING.search(name):
-            raise ValueError(f'"{name}" has a letter that is registered in two ways; write its xn-- form')
+            raise ValueError(f'"{name}" has a sign that is read in two ways; write its xn-- form')
+        for label in name.split("."):
+            scripts = sorted({unicodedata.name(sign, "?").split()[0].title() for sign in label if sign.isalpha()})
+            if len(scripts) > 1 and not _WRITTEN_TOGETHER.issuperset(scripts):
+                raise ValueError(f'"{label}" mixes letters of two scripts, {" and ".join(scripts)}, and reads like '
+                                 "another name; if it is meant, write its xn-- form")
         import idna
 
         try:
@@ -80,12 +95,13 @@ class Reader:
             rows = self._inline(table, node)
         if table.key_column not in table.columns:
             if rows:
+                near = difflib.get_close_matches(table.key_column, table.columns, 1, 0.6)
                 self._say(
                     table,
                     0,
                     "no key column",
                     f'The rows of {kind} need the column "{table.key_column}".',
-                    suggestion(table.key_column, table.columns),
+                    f'Is "{near[0]}" meant? Write "{table.key_column}" in its place.' if near else "",
                 )
             rows = []
         for name in (table.key_column, "name", *USUAL[kind]):
@@ -121,11 +137,12 @@ class Reader:
         try:
             data = batch_csv.content(path, table.file)
         except Invalid as invalid:
-            self.problems.append(node.problem("file cannot be read", found=invalid.problems[0].found))
+            said = invalid.problems[0]
+            self.problems.append(node.problem(said.summary, found=said.found, remedy=said.remedy))
             return []
         sheet = batch_csv.strict_rows(data, table.file)
         if sheet.problems:
-            self.problems += sheet.problems[: batch_csv.PROBLEMS_SHOWN_MAX]
+            self.problems += sheet.problems
             return []
         self._lines = data.decode("utf-8-sig", "replace").split("\n")
         table.columns = {name: place for place, name in enumerate(sheet.header)}
@@ -280,7 +297,8 @@ class Reader:
     # ------------------------------------------------------------------------------------------- telling
 
     def _say(self, table: Table, place: int, summary: str, found: str, remedy: str = "") -> None:
-        self.problems.append(self.at(table, place, summary, found, remedy))
+        if len(self.problems) < text_file.PROBLEMS_KEPT_MAX:
+            self.problems.append(self.at(table, place, summary, found, remedy))
 
     def at(self, table: Table, place: int, summary: str, found: str, remedy: str = "") -> Problem:
         """A problem at a row of the table that is being read."""

@@ -36,7 +36,7 @@ def faults(text: str | bytes) -> list[tuple[str, int]]:
             ],
         ),
         ("EmailAddress\na@contoso.onmicrosoft.com\n", [("address of the cloud", 2)]),
-        (b"EmailAddress\n\xc5@b.de\n", [("not Unicode", 2)]),
+        (b"EmailAddress\n\xc5@b.de\n", [("file is not UTF-8", 2)]),
         (b"PK\x03\x04", [("not a CSV file", 1)]),
         ('EmailAddress\n"a@b.de\n', [("CSV syntax", 2)]),
         ("EmailAddress, Password\na@b.de,\n", [("blank beside a column name", 1), ("unknown column", 1)]),

@@ -17,8 +17,8 @@ def test_every_scalar_stays_what_was_written() -> None:
     assert plain(document.root) == {"a": "NO", "b": "22:30:00", "c": "0123", "d": "1.10", "e": "2026-02-30", "f": None}
 
 
-def test_lines_are_counted_by_line_feeds_only() -> None:
-    document = parse("a: 'x\u2028\u0085y'\r\nbü: 😀zz\n".encode(), "f.yml")
+def test_lines_end_in_line_feeds_and_columns_count_characters() -> None:
+    document = parse("a: 'x\ty'\r\nbü: 😀zz\n".encode(), "f.yml")
     assert isinstance(document.root, MapNode)
     key, value = document.root.entries["bü"]
     assert (key.mark.line, key.mark.column, value.mark.column, value.mark.length) == (2, 1, 5, 3)
