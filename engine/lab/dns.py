@@ -33,6 +33,7 @@ Records = dict[Owner, dns.rdataset.Rdataset]
 Effect = Callable[[str, str], None]
 
 SOA, NS, CNAME = dns.rdatatype.SOA, dns.rdatatype.NS, dns.rdatatype.CNAME
+A, AAAA, MX = dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.MX
 ANY, NONE = dns.rdataclass.ANY, dns.rdataclass.NONE
 
 #: Largest answer over UDP, whatever the asker offers (DNS Flag Day 2020); without EDNS 512 (RFC 1035, 4.2.1).
@@ -185,15 +186,16 @@ class Zones:
             if zone is None:
                 return dns.rcode.NOERROR, answer
             records = self._shown(zone, server)
-            if (name, kind) in records:
-                answer.append(_rrset(name, records[name, kind]))
+            source = _source(records, name, zone.origin)
+            if source is None:
+                return (dns.rcode.NOERROR if answer else dns.rcode.NXDOMAIN), answer
+            if (source, kind) in records:
+                answer.append(_rrset(name, records[source, kind]))
                 return dns.rcode.NOERROR, answer
-            if (name, CNAME) not in records:
-                # An empty non-terminal exists (RFC 8020): NXDOMAIN only where nothing lies below either.
-                exists = bool(answer) or any(owner.is_subdomain(name) for owner, _ in records)
-                return (dns.rcode.NOERROR if exists else dns.rcode.NXDOMAIN), answer
-            answer.append(_rrset(name, records[name, CNAME]))
-            alias: Any = records[name, CNAME][0]
+            if (source, CNAME) not in records:
+                return dns.rcode.NOERROR, answer
+            answer.append(_rrset(name, records[source, CNAME]))
+            alias: Any = records[source, CNAME][0]
             name = alias.target
         return dns.rcode.NOERROR, answer
 
@@ -220,6 +222,8 @@ class Zones:
         after = dict(zone.records)
         for rrset in message.update:
             _apply(after, rrset, zone.origin)
+        if _homeless(zone.records, after, zone.origin):
+            return dns.rcode.REFUSED
         self._publish(zone, after)
         return dns.rcode.NOERROR
 
@@ -249,6 +253,33 @@ class Zones:
             if name == dns.name.root:
                 return None
             name = name.parent()
+
+
+def _source(records: Records, name: dns.name.Name, origin: dns.name.Name) -> dns.name.Name | None:
+    """Whose records answer for a name: its own, or those of the wildcard beside it (RFC 4592); None: nobody's.
+
+    An empty non-terminal exists (RFC 8020), and no wildcard covers a name that exists.
+    """
+    if any(owner.is_subdomain(name) for owner, _ in records):
+        return name
+    encloser = name.parent()
+    while encloser != origin and not any(owner.is_subdomain(encloser) for owner, _ in records):
+        encloser = encloser.parent()
+    wildcard = dns.name.Name((b"*", *encloser.labels))
+    return wildcard if any(owner == wildcard for owner, _ in records) else None
+
+
+def _homeless(before: Records, after: Records, origin: dns.name.Name) -> bool:
+    """Whether a mail host of the zone would be named that has no address there: BIND refuses that (check-integrity)."""
+    for owner, rdataset in after.items():
+        if owner[1] != MX or rdataset == before.get(owner):
+            continue
+        for rdata in rdataset:
+            host: Any = rdata.exchange
+            source = _source(after, host, origin) if host.is_subdomain(origin) else None
+            if host.is_subdomain(origin) and (source is None or not {(source, A), (source, AAAA)} & after.keys()):
+                return True
+    return False
 
 
 def _prerequisites(records: Records, section: Iterable[dns.rrset.RRset]) -> dns.rcode.Rcode:

@@ -26,12 +26,15 @@ from tests.servers.process import HOST, Process, free_port, own_copy
 Records = Iterable[tuple[str, int, str, Iterable[str]]]
 
 KEY = "mailmove-key"
-#: Where the primary's internal view listens; its own address, as the port is the same.
+#: Who asks from here is inside, and sees the internal view.
 INSIDE = "127.0.0.3"
+
+#: A zone of the secondary whose primary does not know it: asked for it, it answers SERVFAIL.
+UNFETCHED = "unfetched.example"
 
 OPTIONS = """
 options {{ directory "{folder}"; pid-file none; session-keyfile "{folder}/session.key";
-  managed-keys-directory "{folder}"; lock-file none; listen-on port {port} {{ {addresses} }}; listen-on-v6 {{ none; }};
+  managed-keys-directory "{folder}"; lock-file none; listen-on port {port} {{ {host}; }}; listen-on-v6 {{ none; }};
   allow-query {{ any; }}; dnssec-validation no; empty-zones-enable no; minimal-responses yes;
   notify-delay 0; serial-query-rate 1000; {more} }};
 controls {{ }};
@@ -55,17 +58,13 @@ class Bind:
         for zone, records in (internal or {}).items():
             _write(folder / f"{zone}.inside", zone, records)
         self._inside = tuple(internal or ())
-        self.primary = self._start("primary", self._primary(), [HOST, INSIDE])
-        self.secondary = self._start("secondary", self._secondary(), [HOST])
-        self.resolver = self._start("resolver", self._resolver(), [HOST])
+        self.primary = self._start("primary", self._primary())
+        self.secondary = self._start("secondary", self._secondary())
+        self.resolver = self._start("resolver", self._resolver())
 
     def place(self, name: str) -> str:
         """The address of "primary", "secondary" or "resolver", as an inventory names it."""
         return f"{HOST}:{self.ports[name]}"
-
-    @property
-    def inside(self) -> str:
-        return f"{INSIDE}:{self.ports['primary']}"
 
     def connection(self) -> dict[str, Any]:
         """The inventory's `dns`."""
@@ -98,12 +97,11 @@ class Bind:
 
     # ----------------------------------------------------------------------------------------- configuration
 
-    def _start(self, name: str, configuration: str, addresses: list[str]) -> Process:
+    def _start(self, name: str, configuration: str) -> Process:
         folder = self._folder / name
         folder.mkdir()
         more = "recursion yes;" if name == "resolver" else "recursion no;"
-        options = OPTIONS.format(folder=folder, port=self.ports[name],
-                                 addresses=" ".join(f"{address};" for address in addresses), more=more)
+        options = OPTIONS.format(folder=folder, host=HOST, port=self.ports[name], more=more)
         (folder / "named.conf").write_text(options + configuration)
         return Process([self._program, "-g", "-4", "-c", folder / "named.conf", "-n", "1"], folder / "log",
                        lambda: all(self._serves(zone, self.ports[name]) for zone in self.zones))
@@ -118,13 +116,14 @@ class Bind:
         inside = "".join(f'zone "{zone}" {{ type primary; file "{self._folder}/{zone}.inside"; notify no; }};\n'
                          for zone in self._inside)
         return (self._key() +
-                f"view inside {{ match-destinations {{ {INSIDE}; }};\n{inside} }};\n"
+                f"view inside {{ match-clients {{ {INSIDE}; }};\n{inside} }};\n"
                 f"view outside {{ match-clients {{ any; }}; allow-transfer {{ key {KEY}; }};\n{public} }};\n")
 
     def _secondary(self) -> str:
         return self._key() + "".join(
             f'zone "{zone}" {{ type secondary; file "{zone}.copy"; notify no; '
-            f"primaries {{ {HOST} port {self.ports['primary']} key {KEY}; }}; }};\n" for zone in self.zones)
+            f"primaries {{ {HOST} port {self.ports['primary']} key {KEY}; }}; }};\n"
+            for zone in (*self.zones, UNFETCHED))
 
     def _resolver(self) -> str:
         """Asks the secondary, and caches what it hears, absence too (RFC 2308)."""
