@@ -51,7 +51,8 @@ bench: .venv
 	$(PYTHON) -m bench.plan_large --mailboxes 4300
 
 ## Exact versions with hashes, for every platform; names no package index.
-lock:
+lock: .venv
+	.venv/bin/pip install --quiet uv
 	.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
 schemas: .venv

@@ -28,6 +28,8 @@ from engine.progress import Lines
 from engine.screen import Screen, plain
 from engine.world import SystemClock, World
 
+#: Ways to act for which the lab has no counterpart: a DNS host's web API is rehearsed by signed updates.
+NOT_IN_THE_LAB = frozenset({"lexicon"})
 #: Between two looks at what the engine has written. The lab is asked only once the engine says that it waits.
 LOOK_SECONDS = 0.01
 #: Virtual time in which nothing happens but waiting, before the rehearsal says that it is stuck. The longest wait of
@@ -123,7 +125,8 @@ def write_inventory(original: Path, ready: Mapping[str, Any], folder: Path) -> P
         # the lab offers more doors than an inventory knows (an internal DNS view): those are not the engine's
         known = {word: each for word, each in settings.items() if word in CONNECTIONS[name]["properties"]}
         connections[name] = {**_secrets_named(known, folder, name),
-                             **{word: chosen[word] for word in ("provider", "shell") if word in chosen}}
+                             **{word: chosen[word] for word in ("provider", "shell")
+                                if word in chosen and chosen[word] not in NOT_IN_THE_LAB}}
         if chosen.get("provider") == "list":
             connections[name] = dict(chosen)
             _copy(original.parent, str(chosen["file"]), folder)

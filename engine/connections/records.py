@@ -72,3 +72,14 @@ def spf_problem(texts: tuple[str, ...]) -> str:
         if len(costly) > 10:
             return f"an SPF policy with {len(costly)} look-ups, ten are allowed (RFC 7208, section 4.6.4)"
     return ""
+
+
+def zone_file(kind: str, value: str) -> str:
+    """Zone-file form of a value; TXT in quoted pieces of at most 255 bytes (RFC 1035, section 3.3)."""
+    if kind != "TXT":
+        return value
+    data = value.encode()
+    pieces = [data[start:start + 255] for start in range(0, len(data), 255)] or [b""]
+    return " ".join('"' + "".join(
+        chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:03}" for byte in piece) + '"'
+        for piece in pieces)

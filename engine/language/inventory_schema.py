@@ -58,7 +58,14 @@ CONNECTIONS: dict[str, dict[str, Any]] = {
     ),
     "dns": _mapping(
         {
-            "provider": {"enum": ["rfc2136", "by_hand"]},
+            "provider": {"enum": ["rfc2136", "lexicon", "by_hand"]},
+            "api": _of(TEXT, "With lexicon: the DNS host's name in the library dns-lexicon, as in cloudflare."),
+            "options": {
+                "type": "object",
+                "additionalProperties": {"anyOf": [*TEXT.forms(), *SECRET.forms()]},
+                "description": "With lexicon: what the library asks for, as in auth_token: !secret env:NAME.",
+            },
+            "mx": {"enum": ["content", "option"], "description": "With lexicon: where an MX preference goes."},
             "servers": {
                 "type": "object",
                 "additionalProperties": {"type": "array", "items": _of(TEXT)},

@@ -64,6 +64,8 @@ def test_relations_lead_both_ways(tmp_path: Path) -> None:
         ("20:00", "25:00", "wrong type"),
         ("windows:", "relations: {mailboxes.x: {to: batches, one: true}}\nwindows:", "unknown column"),
         ("windows:", "connections: {smtp: {password: hunter22}}\nwindows:", "secret written out"),
+        ("windows:", "connections: {dns: {update: {secret: hunter22}}}\nwindows:", "secret written out"),
+        ("windows:", "connections: {dns: {options: {auth_token: hunter22}}}\nwindows:", "secret written out"),
         ("windows:", "connections: {smtp: {hots: x}}\nwindows:", "unknown setting"),
         ("[{server: ex01}]", "servers.csv", "file cannot be read"),
         ("[{server: ex01}]", "../servers.csv", "file outside of the migration"),

@@ -1,4 +1,4 @@
-"""A TCP relay in front of a DNS server that loses answers: what a broken line does to an update that was carried out."""
+"""A TCP relay in front of a DNS server that loses answers: what a broken line does to an update carried out."""
 
 from __future__ import annotations
 

@@ -193,9 +193,9 @@ def test_a_clock_that_is_wrong_is_named(each: DnsWorld, monkeypatch: pytest.Monk
 
 def test_a_lost_answer_leaves_it_in_doubt_and_a_look_shows_that_it_was_done(each: DnsWorld) -> None:
     with relay(each.connection["update"]["server"], cuts_updates=True) as place:
-        update = {**each.connection["update"], "server": place}
+        behind = {"update": {**each.connection["update"], "server": place}, "servers": {"contoso.com": [place]}}
         with pytest.raises(InDoubt):
-            client(each, update=update, servers={"contoso.com": [place]}).add_values("contoso.com", "@", "TXT", ["x"], 60)
+            client(each, **behind).add_values("contoso.com", "@", "TXT", ["x"], 60)
     each.catch_up()
     assert "x" in client(each).record_set("contoso.com", "@", "TXT").values
 
@@ -212,7 +212,8 @@ def test_a_secondary_that_has_died_makes_its_zones_unknown(server: BindWorld, mo
 
 
 @pytest.mark.server("bind")
-def test_a_primary_that_hangs_is_unknown_and_nothing_is_written(server: BindWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_primary_that_hangs_is_unknown_and_nothing_is_written(
+        server: BindWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.connections.dns_lookup.TCP_SECONDS", 0.3)
     monkeypatch.setattr("engine.connections.dns_lookup.SILENCE_SECONDS", 0.1)
     server.server.primary.pause()
