@@ -472,6 +472,7 @@ class PlanGroup:
     guarded: tuple[str, ...] = ()  # names of the guards that stand before it, with their verdict now
     undo: str = "restore"
     after: str = ""  # «task» after which it is known
+    sample: str = ""  # one of what is sent, as its recipient will read it
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,12 @@ def _plan(plan: Plan) -> Iterator[str]:
                                       else "") if part),
                  named(group.rows, group.count, 200) if group.rows else "")
                 for group in groups))
+    letters = [group for group in plan.groups if group.sample]
+    if letters:
+        yield "<h2>Letters</h2>"
+    for group in letters:
+        yield f"<p>{text(plan.tasks[group.task]['name'])}, the first of {group.count:,}:</p>"
+        yield "<pre>" + "\n".join(text(line) for line in group.sample.splitlines()) + "</pre>"
     if plan.calendar:
         yield "<h2>Calendar</h2>"
         yield from _table(("When 40", "What 52", "Rows 8"), (

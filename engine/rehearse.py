@@ -103,6 +103,7 @@ def organisation(migration: app.Migration) -> dict[str, Any]:
     return plain({  # type: ignore[no-any-return]
         "type": settings.get("type"), "exchange": settings.get("exchange"), "tenant": settings.get("tenant"),
         "vars": dict(migration.inventory.vars),
+        "sender": (migration.inventory.connections.get("graph") or {}).get("sender"),
         "rows": {kind: [dict(rows.fields(kind, key)) for key in rows.keys(kind)]
                  for kind in rows.kinds() if kind != "organisation"}})
 
@@ -139,6 +140,8 @@ def write_inventory(original: Path, ready: Mapping[str, Any], folder: Path) -> P
         for row in rows if isinstance(rows, tuple) else ():
             if row.get("csv"):
                 _copy(original.parent, row["csv"], folder)
+    if found.get("letters"):
+        shutil.copytree(original.parent / str(found["letters"]), folder / str(found["letters"]), dirs_exist_ok=True)
     inventory = folder / "inventory.yml"
     # JSON is YAML: no text of the user's inventory can change its meaning on the way. A secret is JSON with a tag.
     text = json.dumps(plain(found), indent=1).replace(f'"{NAMED}', '!secret "file:')

@@ -210,6 +210,7 @@ def plan_text(plan: Plan, *, diff: bool = False) -> Iterator[str]:
         _section("Guarded, or cannot be taken back", plan, grave),
         *_plays(plan, rest),
         _section("Asked of people", plan, asked),
+        _letters(plan),
         _calendar(plan.calendar),
     ]
     body = sections if diff else _fit(sections, PLAN_LINES_MAX - len(head) - len(tail) - 4)
@@ -277,6 +278,16 @@ def _section(title: str, plan: Plan, groups: Sequence[PlanGroup]) -> list[str]:
         for guard in group.guarded:
             lines += _entry(f"            guard: {guard}")
     return [title, *lines] if lines else []
+
+
+def _letters(plan: Plan) -> list[str]:
+    """One of each letter, as its first recipient will read it."""
+    lines: list[str] = []
+    for group in plan.groups:
+        if group.sample:
+            lines += _entry(f"  «{_task(plan, group)}», the first of {group.count:,}:")
+            lines += ["    | " + shorten(line, COLUMNS - 6) for line in group.sample.splitlines()]
+    return ["Letters", *lines] if lines else []
 
 
 def _calendar(entries: Sequence[CalendarEntry]) -> list[str]:

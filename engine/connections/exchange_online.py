@@ -176,6 +176,12 @@ class ExchangeOnline:
             return rows
         return self._site.listing(self._name, f"message_trace {since.isoformat()}", load)
 
+    def trace_failure(self, trace_id: str, recipient: str) -> str:
+        """Why a traced message failed, in the service's words: the Fail events of Get-MessageTraceDetailV2."""
+        found = self.invoke("Get-MessageTraceDetailV2", MessageTraceId=trace_id, RecipientAddress=recipient)
+        return "; ".join(dict.fromkeys(str(each.get("Detail") or "").strip() for each in found
+                                       if str(each.get("Event") or "").lower() in ("fail", "failed"))).strip("; ")
+
     def _trace(self, start: datetime, end: datetime) -> Iterator[TraceRow]:
         """Rows come newest first; a full answer is gone on from its last row, which it repeats."""
         recipient: dict[str, Any] = {}

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from engine.connections.http import BUDGET, THROTTLED, TRIES, Answer, Http, odata_error, retry_after
 from engine.connections.migration_objects import moment
+from engine.connections.smtp import message_id
 from engine.connections.tokens import Tokens
 from engine.contract import Denied, Fault, InDoubt, Rejected, Unreachable
 
@@ -105,6 +106,9 @@ class Graph:
         scope = str(settings.get("scope") or f"{parts.scheme}://{parts.netloc}/.default")
         self._http.tokens = Tokens(name, settings, site, scope)
         self._right_tenant = False
+        self._sender_licensed = False
+        #: the mailbox letters are sent from; "" where none is set
+        self.sender = str(settings.get("sender") or "").lower()
 
     def close(self) -> None:
         self._http.close()
@@ -201,11 +205,30 @@ class Graph:
                                     for user, location in many])
         return [each if isinstance(each, Fault) else None for each in answers]
 
-    def send_mail(self, sender: str, to: str, subject: str, text: str) -> None:
-        """Send a plain text from a licensed mailbox (Mail.Send). Leaves no mark: InDoubt cannot be looked up."""
-        self._write("POST", f"/users/{quote(sender)}/sendMail", {"message": {
-            "subject": subject, "body": {"contentType": "Text", "content": text},
-            "toRecipients": [{"emailAddress": {"address": to}}]}, "saveToSentItems": False})
+    def message_id(self, kind: str, identity: str, to: str) -> str:
+        """The mark of a letter sent from `sender`: as `Smtp.message_id`."""
+        return message_id(self._site, kind, identity, to, self.sender)
+
+    def send_mail(self, to: str, subject: str, text: str, message_id: str) -> None:
+        """Send a plain text from `sender` (user: sendMail; Mail.Send), under a Message-ID by which it is found again.
+
+        Raises Rejected where the sender has no licensed mailbox: Graph would only say that the mailbox is inactive.
+        """
+        if not self._sender_licensed:
+            if self.sender not in self.licensed_addresses():
+                raise Rejected(
+                    self._name, f"{self.sender or 'no sender'} has no licensed mailbox: no letter can leave it",
+                    remedy="license the connection's sender, or write `through: smtp`")
+            self._sender_licensed = True
+        try:
+            self._write("POST", f"/users/{quote(self.sender)}/sendMail", {"message": {
+                "subject": subject, "body": {"contentType": "Text", "content": text},
+                "internetMessageId": message_id, "toRecipients": [{"emailAddress": {"address": to}}],
+                "internetMessageHeaders": [{"name": "x-auto-response-suppress", "value": "All"}]},
+                "saveToSentItems": False})
+        except Denied as fault:
+            fault.remedy = f"the account needs: Mail.Send, for {self.sender}"
+            raise
 
     # ------------------------------------------------------------------------------------------ inside
 

@@ -114,6 +114,7 @@ class TraceRow:
     recipient: str
     status: str
     received: datetime
+    trace_id: str = ""
 
 
 def user_of(raw: Mapping[str, Any]) -> MigrationUser:
@@ -172,7 +173,7 @@ def trace_row_of(raw: Mapping[str, Any], fallback: datetime) -> TraceRow:
     if message_id and not message_id.startswith("<"):
         message_id = f"<{message_id}>"
     return TraceRow(message_id, _text(raw, "RecipientAddress").lower(), _text(raw, "Status"),
-                    moment(raw.get("Received")) or fallback)
+                    moment(raw.get("Received")) or fallback, _text(raw, "MessageTraceId"))
 
 
 def moment(text: Any) -> datetime | None:

@@ -50,9 +50,7 @@ class Smtp:
 
         Two migrations, or two rehearsals in one tenant, never share one.
         """
-        migration = str(self._site.settings.get("migration") or "")
-        digest = blake2b("\0".join((migration, kind, identity, to.lower())).encode(), digest_size=10).hexdigest()
-        return f"<mailmove.{kind}.{identity}.{digest}@{self.sender.rpartition('@')[2]}>"
+        return message_id(self._site, kind, identity, to, self.sender)
 
     def letter(self, to: str, subject: str, text: str, message_id: str) -> EmailMessage:
         """A plain letter from the connection's `sender`, marked so that no machine answers it (RFC 3834)."""
@@ -170,6 +168,13 @@ class Smtp:
         line, self._line = self._line, None
         if line is not None:
             line.close()
+
+
+def message_id(site: Site, kind: str, identity: str, to: str, sender: str) -> str:
+    """The mark of a letter, for any door it is sent through: the same for the same migration and the same words."""
+    migration = str(site.settings.get("migration") or "")
+    digest = blake2b("\0".join((migration, kind, identity, to.lower())).encode(), digest_size=10).hexdigest()
+    return f"<mailmove.{kind}.{identity}.{digest}@{sender.rpartition('@')[2]}>"
 
 
 def _words(text: bytes | str) -> str:

@@ -67,7 +67,8 @@ async def run(description: dict[str, Any], folder: Path, seed: int, gated: bool,
         urls[name] = f"https://localhost:{port}"
     sign_in = {"authority": f"{urls['sign-in']}/{tenant.id}", "client_id": CLIENT_ID, "client_secret": secret,
                "ca_file": str(ca_file)}
-    connections = {"graph": {"url": urls["graph"], **sign_in},
+    sender = {"sender": description["sender"]} if description.get("sender") else {}
+    connections = {"graph": {"url": urls["graph"], **sign_in, **sender},
                    "exchange_online": {"url": urls["exchange_online"], **sign_in, "shell": "none"}}
     connections |= await serve_source(organisation, tenant, faults, clock, HOST, authority, folder, counters)
 

@@ -475,6 +475,17 @@ class Cmdlets:
         return Output(found[:min(int(size), TRACE_SIZE_MAX)], trace_row)
 
 
+    def _get_messagetracedetailv2(self, given: dict[str, Any]) -> Output:
+        """What happened to one message at one recipient [shape seen in use]."""
+        found = [m for m in self.tenant.messages if m.trace_id == given["MessageTraceId"]
+                 and m.recipient == str(given["RecipientAddress"]).lower()]
+        events = [event for m in found for event in (
+            {"Date": when(m.at), "Event": "Receive", "Action": "", "Detail": "Message received"},
+            {"Date": when(m.at), "Event": "Fail" if m.status == "Failed" else "Deliver", "Action": "",
+             "Detail": m.detail or "The message was successfully delivered."})]
+        return Output([{"MessageTraceId": given["MessageTraceId"], **each} for each in events])
+
+
 def _settings(endpoint: Endpoint, given: Mapping[str, Any]) -> None:
     for parameter, name in (("ExchangeServer", "exchange_server"), ("RpcProxyServer", "rpc_proxy_server"),
                             ("NspiServer", "nspi_server"), ("EmailAddress", "email_address"),

@@ -103,6 +103,8 @@ class Faults:
     forwarding: str | None = None
     #: batch, status: set by the migration service, which owns the batches
     befall: Callable[[str, str], None] | None = None
+    #: address → why mail to it comes back
+    bounces: dict[str, str] = field(default_factory=dict)
     _seen: Counter[str] = field(default_factory=Counter)
     _made: int = 0
     #: requests of all protocols that have arrived; what /kill counts
@@ -171,6 +173,9 @@ class Faults:
             self.by_hand.append(ByHand(kind, str(body.get("match", "")), int(body.get("times", 1)), seconds))
         elif kind == "mailbox":
             self.mailboxes[str(body["address"]).lower()] = body.get("error")
+        elif kind == "bounce":
+            self.bounces[str(body["address"]).lower()] = str(
+                body.get("text") or "550 5.2.2 mailbox full; unable to process message")
         elif kind == "endpoint":
             self.endpoint = body.get("error")
         elif kind == "forwarding":

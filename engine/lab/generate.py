@@ -245,6 +245,7 @@ connections:
     authority: https://login.microsoftonline.com
     client_id: 00000000-0000-0000-0000-000000000000
     client_secret: !secret env:MAILMOVE_GRAPH_SECRET
+    sender: mailmove@{order.company}.onmicrosoft.com
   exchange_online:
     url: https://outlook.office365.com
     authority: https://login.microsoftonline.com

@@ -65,7 +65,10 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A delivered message, headers only. status: Delivered, or Expanded for a group."""
+    """A message of the trace, headers only. status: Delivered, Failed (`detail` says why), or Expanded for a group.
+
+    outbound: it left the tenant.
+    """
 
     message_id: str
     sender: str
@@ -74,6 +77,8 @@ class Message:
     at: datetime
     trace_id: str
     status: str = "Delivered"
+    detail: str = ""
+    outbound: bool = False
 
 
 @dataclass(slots=True)

@@ -73,6 +73,7 @@ class Tenant:
         self.domains[self.initial_domain] = Domain(self.initial_domain, "", self._mx_host(self.initial_domain),
                                                    verified=True, accepted=True, initial=True)
         self._enter(self._recipient(f"admin@{self.initial_domain}", "Administrator", "User", "User", (), ""))
+        self._sender(str(description.get("sender") or "").lower())
         if self.sync_enabled:  # it has been on for long: the last run was just now
             self.last_sync = clock.now()
             self.clock.after(SYNC_SECONDS * draw(seed, "first sync"), self._synchronise)
@@ -139,6 +140,15 @@ class Tenant:
         if draw(self.seed, "mx", name) < 0.6:
             return f"{label}.{letter}-v1.mx.microsoft"
         return f"{label}0{letter}.mail.protection.outlook.com"
+
+    def _sender(self, address: str) -> None:
+        """The mailbox letters leave from, bought and licensed before the migration; nothing before a domain is ours."""
+        if address.endswith("@" + self.initial_domain):
+            made = self._recipient(address, "Migration", "UserMailbox", "UserMailbox", (), "")
+            sku = next(iter(self.skus))
+            made.licences, made.usage_location = {sku: []}, "DE"
+            self.seats_used[sku] += 1
+            self._enter(made)
 
     # --------------------------------------------------------------------------------------------- recipients
 
@@ -297,6 +307,10 @@ class Tenant:
             for member in found.members:
                 self._route(member, message_id, sender, subject, at)
             return True
+        bounced = self.faults.bounces.get(found.address)
+        if bounced is not None:
+            self.received(Message(message_id, sender, found.address, subject, at, trace, "Failed", bounced))
+            return True
         found.items += 1
         self.received(Message(message_id, sender, found.address, subject, at, trace))
         return True
@@ -310,7 +324,12 @@ class Tenant:
         """Kept here when the recipient has a mailbox here, else handed to the source (which counts it itself)."""
         if self.accept(recipient, message_id, sender, subject, at):
             return True
-        self.organisation.deliver(recipient, message_id, sender, subject, at)
+        bounced = self.faults.bounces.get(recipient.lower())
+        taken = bounced is None and self.organisation.deliver(recipient, message_id, sender, subject, at)
+        self.received(Message(
+            message_id, sender, recipient.lower(), subject, at, self.identifier("trace", len(self.messages)),
+            "Delivered" if taken else "Failed",
+            "" if taken else bounced or "550 5.1.1 RESOLVER.ADR.RecipNotFound; not found", outbound=True))
         return False
 
     def received(self, message: Message) -> None:
@@ -393,7 +412,7 @@ class Tenant:
         """Messages delivered in the cloud by mailbox, headers only."""
         found: dict[str, list[dict[str, str]]] = {}
         for each in self.messages:
-            if each.status == "Delivered":
+            if each.status == "Delivered" and not each.outbound:
                 found.setdefault(each.recipient, []).append({
                     "message_id": each.message_id, "sender": each.sender, "subject": each.subject,
                     "at": each.at.isoformat(), "where": "cloud"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.contract import Plain, Problem
 from engine.language.expressions import Term
+from engine.language.letters import unfold
 from engine.language.names import TaskNames
 from engine.language.operations import NO_OUTPUTS, NOWHERE, Scope, Unusable, truth
 from engine.language.playbook import PlayDraft, TaskDraft
@@ -182,6 +183,9 @@ class Compiling:
         if not isinstance(node, MapNode):
             return
         known = parameters(module)
+        fields: tuple[str, ...] = getattr(module, "letter_fields", ())
+        if fields:
+            node = unfold(node, fields, self.names.inventory.letters, self.problems)
         varying = []
         for key, value in node:
             parameter = known.get(key.text)

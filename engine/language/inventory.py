@@ -41,6 +41,7 @@ class Inventory(Rows):
     settings     the plain settings (migration, type, exchange, tenant, budget), numbers typed
     vars         the lowest level of variables; var_nodes: where each was written
     connections  by name, as written, ports typed; a Secret is not opened
+    letters      folder of the migration's own letters; None: the shipped ones only
     windows, clock, warnings, file
     """
 
@@ -53,6 +54,7 @@ class Inventory(Rows):
         self.connections: Mapping[str, Mapping[str, Any]] = {}
         self.windows: Mapping[str, Window] = {}
         self.clock: Mapping[str, Any] | None = None
+        self.letters: Path | None = None
         self.warnings: tuple[Problem, ...] = ()
 
 
@@ -119,6 +121,7 @@ class _Loading:
             found.var_nodes = {name: node for name, (_, node) in variables.entries.items()}
         found.connections = self._connections()
         found.windows = self._windows()
+        found.letters = self._letters()
         clock = self._mapping("clock")
         found.clock = plain(clock) if clock is not None else None
         return found
@@ -378,6 +381,17 @@ class _Loading:
                     severity="warning",
                 )
             )
+
+    def _letters(self) -> Path | None:
+        node = self.root.get("letters")
+        if not isinstance(node, Scalar) or node.empty:
+            return None
+        folder = self.reader.path(node)
+        if folder is not None and not folder.is_dir():
+            self.problems.append(node.problem("folder not found", found=f"There is no folder {folder}.",
+                                              remedy="Make it, with a file NAME.txt for each letter in your words."))
+            return None
+        return folder
 
     # --------------------------------------------------------------------------- windows and connections
 

@@ -52,7 +52,7 @@ _TOKEN = {
 _MAIL = {**_SERVER, "tls": {"enum": ["none", "starttls", "tls"]}, "sender": _of(TEXT, "Address mail is sent from.")}
 
 CONNECTIONS: dict[str, dict[str, Any]] = {
-    "graph": _mapping(_TOKEN),
+    "graph": _mapping({**_TOKEN, "sender": _of(TEXT, "Licensed mailbox that letters are sent from; none: by smtp.")}),
     "exchange_online": _mapping(
         {**_TOKEN, "shell": {"enum": ["none", "pwsh"]}, "organisation": _of(TEXT), "anchor_mailbox": _of(TEXT)}
     ),
@@ -175,6 +175,7 @@ INVENTORY: dict[str, Any] = {
                     "Local times between which acts may start.",
                 ),
             },
+            "letters": _of(TEXT, "Folder beside the inventory with letters in your own words: NAME.txt each."),
             "connections": {**_mapping(CONNECTIONS), "description": "How each remote system is reached."},
             "clock": _mapping({"url": _of(TEXT)}, ("url",), "Only where another process owns the time (the lab)."),
         },

@@ -1,4 +1,4 @@
-"""What delivery_probe and mail share: a letter with a mark, and the look for that mark in the tenant's trace."""
+"""What delivery_probe, mail and mail_delivery share: a letter's mark, and the look for it in the tenant's trace."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: How far back a letter in doubt is looked for: a weekend's standstill, and a day.
 TRACE_DAYS = 4
+#: What the trace says of a message that will not come any more ("Message trace in the modern Exchange admin center").
+FAILED = frozenset({"failed", "quarantined", "filteredasspam"})
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
@@ -22,6 +24,19 @@ def problems(identity: str, to: str) -> Iterator[str]:
         yield "id: lower-case letters, digits and hyphens, at most 40, for it stands in the Message-ID"
     if to.count("@") != 1 or any(each.isspace() or each in '<>,;:"' for each in to):
         yield "to: one address, as in anna@contoso.com"
+
+
+def door(site: Site, through: str) -> str:
+    """graph or smtp: what a letter is sent through. Graph first where it has a sender (SMTP AUTH with a password ends
+    for tenants that do not keep it: message centre MC786329)."""
+    if through in ("graph", "smtp"):
+        return through
+    return "graph" if site.has("graph") and site.graph.sender else "smtp"
+
+
+def message_id(site: Site, through: str, kind: str, identity: str, to: str) -> str:
+    """The mark of a letter sent through that door."""
+    return str(site.client(door(site, through)).message_id(kind, identity, to))
 
 
 def arrival(site: Site, message_id: str) -> TraceRow | None:

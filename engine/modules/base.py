@@ -62,6 +62,8 @@ class Module:
     rights: ClassVar[tuple[str, ...]] = ()
     #: output fields that only the service decides: unknown before the thing exists
     decided: ClassVar[frozenset[str]] = frozenset()
+    #: parameters that a letter's file fills, in the order subject, text, template (engine.language.letters)
+    letter_fields: ClassVar[tuple[str, ...]] = ()
     #: rows handed to one read_many / apply_many call
     page_rows: ClassVar[int] = 1000
     apply_rows: ClassVar[int] = 20
@@ -101,6 +103,10 @@ class Module:
 
     def handover_group(self) -> str:
         """Rows whose handovers share this text are put into one script for one person."""
+        return ""
+
+    def sample(self) -> str:
+        """What one of these acts would look like to the person it reaches: the plan shows one. "": nothing to show."""
         return ""
 
     @classmethod

@@ -13,9 +13,6 @@ from engine.contract import Diff, Failing, Outlook, Rejected, State, Unreachable
 from engine.modules import _letter
 from engine.modules.base import Effect, Module, Undo
 
-#: What the trace says of a message that will not come any more ("Message trace in the modern Exchange admin center").
-FAILED = frozenset({"failed", "quarantined", "filteredasspam"})
-
 SUBJECT = "mailmove: test of delivery"
 TEXT = ("This message was sent by mailmove to prove that mail to {to} arrives in Microsoft 365.\n"
         "Nothing needs to be done about it.\n")
@@ -72,7 +69,7 @@ class DeliveryProbe(Module):
         if state is None:
             return None
         status = str(state["status"])
-        if status.lower() in FAILED:
+        if status.lower() in _letter.FAILED:
             return Failing(f"the test message to {self.to} did not arrive: {status}",
                            "look at the message trace in the Exchange admin centre and mend the route", retry=True)
         return Waiting(f"the test message to {self.to} is under way: {status}")

@@ -82,6 +82,7 @@ class _Group:
     guarded: dict[str, str] = field(default_factory=dict)
     undo: str = "restore"
     after: str = ""
+    sample: str = ""
 
 
 class Preview:
@@ -187,7 +188,11 @@ class Preview:
             return False
         one.diff = Diff("send", (), None)
         self.stand.keep(template.index, one, None)
-        self._act(template, one, "send", _sent(one.module))
+        text = _sent(one.module)
+        self._act(template, one, "send", text)
+        sent = self._groups.get((template.index, "send", text))
+        if sent is not None and not sent.sample:
+            sent.sample = one.module.sample()
         return False
 
     def _looked(self, template: Template, one: Seen) -> bool:
@@ -343,7 +348,7 @@ class Preview:
             plan.groups.append(PlanGroup(
                 task=task, word=word, count=group.count, text=group.text, rows=tuple(group.rows),
                 guarded=tuple(f"{name}: {verdict}" for name, verdict in sorted(group.guarded.items())),
-                undo=group.undo, after=group.after))
+                undo=group.undo, after=group.after, sample=group.sample))
             plan.counts[word] = plan.counts.get(word, 0) + group.count
         plan.calendar = [CalendarEntry(text, at, after, rows) for (text, at, after), rows in self._calendar.items()]
         plan.calendar.sort(key=lambda entry: (entry.at is None, entry.at or plan.made_at))
@@ -366,7 +371,7 @@ class Preview:
                 continue
             first = groups[0]
             whole = _Group(sum(group.count for group in groups), first.text + "  (each its own)", first.rows,
-                           dict(first.guarded), first.undo, first.after)
+                           dict(first.guarded), first.undo, first.after, first.sample)
             yield (task, word, whole.text), whole
 
 
