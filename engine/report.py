@@ -286,7 +286,7 @@ def _letters(plan: Plan) -> list[str]:
     for group in plan.groups:
         if group.sample:
             lines += _entry(f"  «{_task(plan, group)}», the first of {group.count:,}:")
-            lines += ["    | " + shorten(line, COLUMNS - 6) for line in group.sample.splitlines()]
+            lines += [shorten(f"    | {line}", COLUMNS).rstrip() for line in group.sample.splitlines()]
     return ["Letters", *lines] if lines else []
 
 

@@ -222,7 +222,7 @@ class Graph:
             self._sender_licensed = True
         try:
             self._write("POST", f"/users/{quote(self.sender)}/sendMail", {"message": {
-                "subject": subject, "body": {"contentType": "Text", "content": text},
+                "subject": subject, "body": {"contentType": "text", "content": text},
                 "internetMessageId": message_id, "toRecipients": [{"emailAddress": {"address": to}}],
                 "internetMessageHeaders": [{"name": "x-auto-response-suppress", "value": "All"}]},
                 "saveToSentItems": False})

@@ -343,8 +343,9 @@ class Tenant:
         if message_ids:
             return [m for each in message_ids for m in self._by_message.get(each.strip("<>"), ())]
         if recipients:
-            owners = [self._by_proxy.get(each.lower()) for each in recipients]
-            return [m for each in owners if each for m in self._by_recipient.get(each.address, ())]
+            owners = [(self._by_proxy.get(each.lower()), each.lower()) for each in recipients]
+            return [m for owner, each in owners
+                    for m in self._by_recipient.get(owner.address if owner else each, ())]
         return self.messages
 
     # ------------------------------------------------------------------------------- directory synchronisation

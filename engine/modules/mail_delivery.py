@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from engine.connections import Site
 from engine.contract import Diff, Failing, Fault, Outlook, State, Waiting, Want
 from engine.modules import _letter
-from engine.modules.base import Effect, Module
+from engine.modules.base import Effect, Module, Reads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class MailDelivery(Module):
     family: ClassVar[str] = "mail_delivery"
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "observe"
+    reads: ClassVar[Reads] = "each"  # of one listing; but before it was sent there is nothing to be read
     lasting: ClassVar[bool] = True
     look_again: ClassVar[timedelta] = timedelta(minutes=5)
     rights: ClassVar[tuple[str, ...]] = ("Message Tracking",)

