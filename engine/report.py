@@ -26,6 +26,11 @@ PLAN_LINES_MAX = 100
 PROBLEMS_MAX = 20
 #: of a line that is wrong, as much is shown
 LINE_SHOWN_MAX = 160
+LETTER_LINES_MAX = 12
+#: From this many plays on in which nothing can be told yet, they share a section.
+QUIET_PLAYS_MIN = 4
+#: Sections that are not cut to less, title included; others give way to two lines.
+LEAST = {"Calendar": 7, "Asked of people": 5}
 
 #: How a plan's line begins, by the group's word.
 SIGNS = {
@@ -210,10 +215,10 @@ def plan_text(plan: Plan, *, diff: bool = False) -> Iterator[str]:
         _section("Guarded, or cannot be taken back", plan, grave),
         *_plays(plan, rest),
         _section("Asked of people", plan, asked),
-        _letters(plan),
+        _letters(plan, whole=diff),
         _calendar(plan.calendar),
     ]
-    body = sections if diff else _fit(sections, PLAN_LINES_MAX - len(head) - len(tail) - 4)
+    body = sections if diff else _fit(_gathered(sections), PLAN_LINES_MAX - len(head) - len(tail) - 4)
     yield from head
     for section in body:
         if section:
@@ -280,13 +285,18 @@ def _section(title: str, plan: Plan, groups: Sequence[PlanGroup]) -> list[str]:
     return [title, *lines] if lines else []
 
 
-def _letters(plan: Plan) -> list[str]:
-    """One of each letter, as its first recipient will read it."""
+def _letters(plan: Plan, *, whole: bool) -> list[str]:
+    """One of each letter as its first recipient will read it; on a plan of one screen, the first letter only."""
+    sent = [group for group in plan.groups if group.sample]
     lines: list[str] = []
-    for group in plan.groups:
-        if group.sample:
-            lines += _entry(f"  «{_task(plan, group)}», the first of {group.count:,}:")
-            lines += [shorten(f"    | {line}", COLUMNS).rstrip() for line in group.sample.splitlines()]
+    for group in sent if whole else sent[:1]:
+        text = group.sample.splitlines()
+        shown = text if whole else text[:LETTER_LINES_MAX]
+        lines += _entry(f"  «{_task(plan, group)}», the first of {group.count:,}:")
+        lines += [shorten(f"    | {line}", COLUMNS).rstrip() for line in shown]
+        lines += ["    | …"] * (len(shown) < len(text))
+    if not whole and len(sent) > 1:
+        lines.append(f"  {_count(len(sent) - 1, 'more letter')}: --diff or --format html shows all of them")
     return ["Letters", *lines] if lines else []
 
 
@@ -334,17 +344,29 @@ def _hung(head: str, text: str) -> list[str]:
     return [shorten(head.rstrip(), COLUMNS), *(shorten(line, COLUMNS) for line in wrap(text, " " * 12))]
 
 
+def _gathered(sections: Sequence[list[str]]) -> list[list[str]]:
+    """The plays in which nothing can be told yet share one section, where there are many."""
+    quiet = [section for section in sections if section and all(
+        line.startswith(("  . ", "  = ", " " * 12)) for line in section[1:])]
+    if len(quiet) < QUIET_PLAYS_MIN:
+        return list(sections)
+    rest = [section for section in sections if section not in quiet]
+    plays = _hung("  . ", ", ".join(f"«{section[0]}»" for section in quiet))
+    return [*rest[:-3], ["Known later, or already so", *plays[len(plays) > 1:]], *rest[-3:]]
+
+
 def _fit(sections: Sequence[list[str]], lines_max: int) -> list[list[str]]:
     """Cut the longest sections, last ones first, until all fit; what was cut is counted."""
     kept = [list(section) for section in sections if section]
+    least = [LEAST.get(section[0], 2) for section in kept]
 
     def size() -> int:
         return sum(len(section) + 1 for section in kept)
 
     cut: dict[int, int] = {}
     while size() + len(cut) > lines_max:
-        place = max(range(1, len(kept)) or range(1), key=lambda at: (len(kept[at]), at))
-        if len(kept[place]) <= 2:
+        place = max(range(1, len(kept)) or range(1), key=lambda at: (len(kept[at]) - least[at], at))
+        if len(kept[place]) <= least[place]:
             break
         kept[place].pop()
         cut[place] = cut.get(place, 0) + 1
