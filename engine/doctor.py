@@ -136,6 +136,13 @@ def _ews(client: Any, migration: Migration) -> str:
         return f"answers: {found.text}"
 
 
+def _published(client: Any, migration: Migration) -> str:
+    host = str(migration.inventory.vars.get("rpc_proxy_server") or "")
+    if not host:
+        return "not contacted: the inventory's vars name no rpc_proxy_server"
+    return f"{host} answers {client.asked(host).words}"
+
+
 def _smtp(client: Any, migration: Migration) -> str:
     return f"not contacted: only a letter proves it; the playbook sends one, from {client.sender}"
 
@@ -146,5 +153,5 @@ def _count(number: int, noun: str) -> str:
 
 LOOKS: dict[str, Callable[[Any, Migration], str]] = {
     "graph": _graph, "exchange_online": _exchange_online, "dns": _dns, "directory": _directory, "ews": _ews,
-    "smtp": _smtp, "source_smtp": _smtp,
+    "published": _published, "smtp": _smtp, "source_smtp": _smtp,
 }

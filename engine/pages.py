@@ -104,7 +104,9 @@ def stopped_lines(members: Sequence[ParkedRow], again: Callable[..., str]) -> It
         yield f"      {first.answer['word']} by {first.answer['by']}; the next run takes it up"
     if first.handover:
         yield f"      {first.handover['title']}:"
-        for line in str(first.handover["text"]).splitlines():
+        # Rows that are handed over together differ in their lines: none of them may be missed.
+        texts = dict.fromkeys(str(each.handover["text"]) for each in members if each.handover)
+        for line in "".join(texts).splitlines():
             yield f"        {line}"  # to be copied: never wrapped
     if command := answer_to(members, again):
         yield f"      {command}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engine.connections.ews import Ews
     from engine.connections.exchange_online import ExchangeOnline
     from engine.connections.graph import Graph
+    from engine.connections.published import Published
     from engine.connections.smtp import Smtp
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ CLIENTS = {
     "dns": ("engine.connections.dns", "Dns"),
     "directory": ("engine.connections.directory", "Directory"),
     "ews": ("engine.connections.ews", "Ews"),
+    "published": ("engine.connections.published", "Published"),
     "smtp": ("engine.connections.smtp", "Smtp"),
     "source_smtp": ("engine.connections.smtp", "Smtp"),
 }
@@ -89,6 +91,10 @@ class Site:
     @property
     def ews(self) -> Ews:
         return self.client("ews")  # type: ignore[no-any-return]
+
+    @property
+    def published(self) -> Published:
+        return self.client("published")  # type: ignore[no-any-return]
 
     @property
     def smtp(self) -> Smtp:

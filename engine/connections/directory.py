@@ -17,6 +17,7 @@ from uuid import UUID
 
 import ldap3
 from ldap3.core.exceptions import LDAPException, LDAPSocketOpenError, LDAPStartTLSError
+from ldap3.protocol.microsoft import security_descriptor_control
 from ldap3.utils.conv import escape_bytes, escape_filter_chars
 
 from engine.connections.directory_objects import (
@@ -51,6 +52,8 @@ IDLE_MAX = timedelta(minutes=5)
 #: Mailboxes, hidden ones too, and the mail users that mailboxes were converted into: they alone have both of these.
 MAILBOXES = ("(&(objectCategory=person)(objectClass=user)"
              "(|(homeMDB=*)(&(msExchMailboxGuid=*)(targetAddress=*))))")
+#: Of a security descriptor, the list of who may do what (DACL_SECURITY_INFORMATION).
+ACCESS_LIST = 4
 _PAGED_RESULTS = "1.2.840.113556.1.4.319"  # RFC 2696
 
 #: LDAP result codes (RFC 4511, appendix A).
@@ -136,6 +139,23 @@ class Directory:
         """Every Exchange server of the forest with its release, Exchange 2003 included."""
         return tuple(sorted(self._servers_by_dn().values(), key=str))
 
+    def search(self, text: str, names: Iterable[str], *, base: str = "", one: bool = False, configuration: bool = False,
+               access_lists: bool = False) -> list[tuple[str, Attributes]]:
+        """Every entry a filter finds, as (dn, attributes): below `base`, or the whole domain or configuration.
+
+        one: the base itself and nothing below it. access_lists: nTSecurityDescriptor without its audit part, which
+        needs no right beyond reading (MS-ADTS, section 3.1.1.3.4.1.11).
+        """
+        return self.kept(text, names, lambda dn, found: (dn, found), base=base, one=one, configuration=configuration,
+                         access_lists=access_lists)
+
+    def kept(self, text: str, names: Iterable[str], keep: Callable[[str, Attributes], T], *, base: str = "",
+             one: bool = False, configuration: bool = False, access_lists: bool = False) -> list[T]:
+        """The same, with only what `keep` makes of each entry: access lists of 100,000 mailboxes are never held."""
+        where = base or (self._naming_contexts()[1] if configuration else self._base())
+        controls = security_descriptor_control(sdflags=ACCESS_LIST) if access_lists else None
+        return self._entries(where, text, names, keep, ldap3.BASE if one else ldap3.SUBTREE, controls)
+
     def _servers_by_dn(self) -> Mapping[str, ExchangeServer]:
         """By legacyExchangeDN in lower case, which is what a mailbox names."""
         def load() -> Mapping[str, ExchangeServer]:
@@ -208,19 +228,24 @@ class Directory:
 
     def _search(self, base: str, text: str, names: Iterable[str],
                 scope: Any = ldap3.SUBTREE) -> list[tuple[str, Attributes]]:
-        """All pages, as (dn, attributes). Raises when a page is missing: half a listing is none."""
+        """All pages, as (dn, attributes)."""
+        return self._entries(base, text, names, lambda dn, found: (dn, found), scope)
+
+    def _entries(self, base: str, text: str, names: Iterable[str], keep: Callable[[str, Attributes], T],
+                 scope: Any = ldap3.SUBTREE, controls: Any = None) -> list[T]:
+        """All pages, each entry as `keep` has it. Raises when a page is missing: half a listing is none."""
         asked = {name.lower(): name for name in names}
 
-        def act(line: ldap3.Connection) -> list[tuple[str, Attributes]]:
-            entries: list[tuple[str, Attributes]] = []
+        def act(line: ldap3.Connection) -> list[T]:
+            entries: list[T] = []
             cookie: bytes | None = None
             while True:
                 paged: dict[str, Any] = {"paged_size": PAGE_ROWS, "paged_cookie": cookie} if scope != ldap3.BASE else {}
-                line.search(base, text, scope, attributes=list(asked.values()), **paged)
+                line.search(base, text, scope, attributes=list(asked.values()), controls=controls, **paged)
                 self._judge(line.result, f"the search below {base or 'the root'}")
                 for entry in line.response or ():
                     if entry["type"] == "searchResEntry":
-                        entries.append((entry["dn"], {
+                        entries.append(keep(entry["dn"], {
                             asked[name.lower()]: tuple(values) for name, values in entry["raw_attributes"].items()
                             if values and name.lower() in asked}))
                 control = (line.result.get("controls") or {}).get(_PAGED_RESULTS)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dns.exception
+import dns.message
 import dns.name
 import dns.rdatatype
 import dns.resolver
@@ -47,6 +48,15 @@ class Servers:
         asked = Asked(*self.place(server), dns.name.from_text(owner_name(owner, zone)), dns.rdatatype.from_text(kind))
         return held(self._name, ask_tcp(asked), server, asked, authoritative=True)
 
+    def public_addresses(self, name: str) -> tuple[str, ...]:
+        """The addresses of a host as the resolvers outside know them, sorted; () when it has none."""
+        found = set()
+        for kind in (dns.rdatatype.A, dns.rdatatype.AAAA):
+            reply, _ = self._recursive(dns.name.from_text(name), kind)
+            # Behind aliases too: their end stands in the same answer.
+            found |= {rdata.to_text() for rrset in reply.answer if rrset.rdtype == kind for rdata in rrset}
+        return tuple(sorted(found))
+
     def _delegated(self, apex: str) -> tuple[str, ...]:
         names = sorted(self._resolve(dns.name.from_text(apex), dns.rdatatype.NS))
         if not names:
@@ -62,6 +72,10 @@ class Servers:
         return tuple(found)
 
     def _resolve(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> tuple[str, ...]:
+        """Values of exactly this name, sorted."""
+        return tuple(sorted(self._recursive(name, kind)[1].rdatas))
+
+    def _recursive(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> tuple[dns.message.Message, Held]:
         """From the first resolver that answers. Raises the last one's Unreachable."""
         if not self._resolvers:
             try:
@@ -71,10 +85,14 @@ class Servers:
         fault: Unreachable | None = None
         for resolver in self._resolvers:
             asked = Asked(*self.place(resolver), name, kind, recursive=True)
+            reply = ask([asked])[0]
             try:
-                return tuple(sorted(held(self._name, ask([asked])[0], resolver, asked, authoritative=False).rdatas))
+                there = held(self._name, reply, resolver, asked, authoritative=False)
             except Unreachable as unreachable:
                 fault = unreachable
+                continue
+            assert not isinstance(reply, str)
+            return reply, there
         assert fault is not None
         raise fault
 

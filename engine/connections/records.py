@@ -7,11 +7,14 @@ host name without a trailing dot is absolute all the same: no value is ever rela
 from __future__ import annotations
 
 import ipaddress
+import re
 
 TYPES = ("MX", "TXT", "CNAME", "SRV", "A", "AAAA")
 
 #: Numbers before the host name, by type (RFC 1035, section 3.3.9; RFC 2782).
 _NUMBERS = {"MX": 1, "SRV": 3, "CNAME": 0, "NS": 0, "PTR": 0}
+
+_FULL_NAME = re.compile(r"(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{1,62}")
 
 _SPF_LOOKUPS = ("include:", "redirect=", "exists:", "ptr", "a:", "a/", "mx:", "mx/")
 
@@ -83,3 +86,19 @@ def zone_file(kind: str, value: str) -> str:
     return " ".join('"' + "".join(
         chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:03}" for byte in piece) + '"'
         for piece in pieces)
+
+
+def host_problem(name: str) -> str:
+    """Why this is no full host name, "" when it is one: what people type instead has a sentence each (B-23)."""
+    text = name.strip()
+    if "/" in text or ":" in text:
+        return f"{name!r} is a URL; write the host name alone, as in mail.contoso.com"
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        pass
+    else:
+        return f"{name!r} is an IP address; a certificate is made for a name, as in mail.contoso.com"
+    if "." not in text.rstrip("."):
+        return f"{name!r} is a short (NetBIOS) name; write the full one, as in mail.contoso.com"
+    return "" if _FULL_NAME.fullmatch(text) else f"{name!r} is not a host name (RFC 1123, section 2.1)"

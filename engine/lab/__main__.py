@@ -26,6 +26,7 @@ from engine.lab.faults import LEVELS, Faults
 from engine.lab.graph import Graph
 from engine.lab.http import Gate
 from engine.lab.migration import Migration
+from engine.lab.source_shell import SourceShell
 from engine.lab.tenant import Tenant
 from engine.lab.tokens import Tokens
 
@@ -82,7 +83,7 @@ async def run(description: dict[str, Any], folder: Path, seed: int, gated: bool,
                 found.setdefault(each["recipient"], []).append(each)
         return found
 
-    control = Control(clock, counters, faults, Desk(cmdlets), state, mail, gated)
+    control = Control(clock, counters, faults, Desk(cmdlets, SourceShell(organisation)), state, mail, gated)
     runner, port = await http.listen(control.application(), HOST, handler_cancellation=True)
     runners.append(runner)
     loop = asyncio.get_running_loop()

@@ -7,13 +7,14 @@ assignment of a credential are passed over; everything else that is not such a l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from engine.lab import facts
 from engine.lab.cmdlet_output import Output
 from engine.lab.cmdlets import Cmdlets, Credential
 from engine.lab.facts import ServiceError
+from engine.lab.source_shell import SourceShell
 
 #: Lines that prepare a session; at this desk it is always there.
 PASSED_OVER = re.compile(
@@ -32,8 +33,9 @@ SHOWN = (["out-null"], ["format-list"], ["fl"], ["format-table"], ["ft"])
 class Desk:
     """Runs a script for one person."""
 
-    def __init__(self, cmdlets: Cmdlets) -> None:
+    def __init__(self, cmdlets: Cmdlets, source: SourceShell) -> None:
         self._cmdlets = cmdlets
+        self._source = source
 
     def type(self, script: str, user: str = "", password: str = "") -> dict[str, Any]:
         """What the shell would print: `output` text, `objects`, `errors` as texts, `ok`. An error does not end it."""
@@ -57,6 +59,10 @@ class Desk:
         return {"output": "\n".join(printed), "objects": objects, "errors": errors, "ok": not errors}
 
     def _run(self, line: str, credential: Credential) -> Output:
+        if self._source.knows(line.split()[0]):
+            name, parameters = parse(line, credential, facts.source_cmdlet)
+            self._source.run(name, parameters)
+            return Output()
         name, parameters = parse(line, credential)
         cmdlet = facts.cmdlet(name)
         for given, value in parameters.items():
@@ -78,12 +84,15 @@ def lines(script: str) -> Iterator[str]:
     joined = re.sub(r"`[ \t]*\r?\n", " ", script)
     joined = re.sub(r"<#.*?#>", "", joined, flags=re.DOTALL)
     for line in joined.splitlines():
+        if line.lstrip().startswith("#"):
+            continue  # a semicolon in a comment ends nothing
         for command in re.findall(r"""(?:'[^']*'|"[^"]*"|[^;'"])+""", line):
             if command.strip():
                 yield command.strip()
 
 
-def parse(line: str, credential: Credential) -> tuple[str, dict[str, Any]]:
+def parse(line: str, credential: Credential,
+          known: Callable[[str], facts.Cmdlet] = facts.cmdlet) -> tuple[str, dict[str, Any]]:
     """A command's name and parameters. A credential placeholder becomes `credential`. ServiceError when it is not
     one cmdlet with named parameters (the first may stand without its name: it is the identity or the name)."""
     words: list[tuple[str, str]] = []
@@ -116,7 +125,7 @@ def parse(line: str, credential: Credential) -> tuple[str, dict[str, Any]]:
             else:
                 parameters[given] = _values(rest, credential)
         elif not parameters:
-            first = "Identity" if "Identity" in facts.cmdlet(name).parameters else "Name"
+            first = "Identity" if "Identity" in known(name).parameters else "Name"
             rest.insert(0, (kind, text))
             parameters[first] = _values(rest, credential)
         else:

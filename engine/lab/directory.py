@@ -62,7 +62,9 @@ adminDisplayName text; autoReplyMessage octets; deletedItemFlags integer; garbag
 delivContLength integer; submissionContLength integer; displayNamePrintable text; folderPathname text
 internetEncoding integer; mAPIRecipient boolean; protocolSettings text multi; securityProtocol octets multi
 showInAddressBook dn multi; textEncodedORAddress text; serialNumber text multi; dNSHostName text
-networkAddress text multi; info text; nTSecurityDescriptor octets
+networkAddress text multi; info text; nTSecurityDescriptor octets system; adminCount integer
+objectSid octets system; tokenGroups octets multi system; lockoutTime integer; pwdLastSet integer
+serviceBindingInformation text multi; serviceDNSName text; keywords text multi
 extensionAttribute1 text; extensionAttribute2 text; extensionAttribute3 text; extensionAttribute4 text
 extensionAttribute5 text; extensionAttribute6 text; extensionAttribute7 text; extensionAttribute8 text
 extensionAttribute9 text; extensionAttribute10 text; extensionAttribute11 text; extensionAttribute12 text
@@ -251,6 +253,14 @@ class Directory:
         self._enter(entry)
         self.watcher(entry, before)
         return entry
+
+    def put(self, entry: DirectoryObject, name: str, values: Values) -> None:
+        """One attribute as the system itself sets it: what clients may not write, and what its own services do."""
+        assert self.schema[name.lower()].name == name
+        self._leave(entry)
+        entry.attributes = {**entry.attributes, name: values}
+        entry.encoded, entry.folded = {}, {}
+        self._enter(entry)
 
     def _changed(self, kind: AttributeType, operation: Operation, found: Values, values: Values) -> Values:
         there = {_fold(kind.syntax, value) for value in found}

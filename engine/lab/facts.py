@@ -169,6 +169,17 @@ def cmdlet(name: str) -> Cmdlet:
                        f"The term '{name}' is not recognized as the name of a cmdlet: {reason}.")
 
 
+@cache
+def _source_cmdlets() -> dict[str, Cmdlet]:
+    return {name.lower(): Cmdlet(name, fact["confirms"], fact["parameters"], fact["sets"])
+            for name, fact in load("source-cmdlets.json")["cmdlets"].items()}
+
+
+def source_cmdlet(name: str) -> Cmdlet:
+    """A cmdlet of the source's own shell. KeyError when its signature is not at hand."""
+    return _source_cmdlets()[name.lower()]
+
+
 # ------------------------------------------------------------------------------------------------- Graph
 
 

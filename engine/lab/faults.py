@@ -105,6 +105,8 @@ class Faults:
     befall: Callable[[str, str], None] | None = None
     #: address → why mail to it comes back
     bounces: dict[str, str] = field(default_factory=dict)
+    #: kinds of fault that belong to one part of the lab: what is told to it
+    parts: dict[str, Callable[[dict[str, Any]], None]] = field(default_factory=dict)
     _seen: Counter[str] = field(default_factory=Counter)
     _made: int = 0
     #: requests of all protocols that have arrived; what /kill counts
@@ -186,6 +188,8 @@ class Faults:
             self.skipped[str(body["address"]).lower()] = int(body["count"]), bool(body.get("listed", True))
         elif kind == "status" and self.befall is not None:
             self.befall(str(body["batch"]), str(body["status"]))
+        elif kind in self.parts:
+            self.parts[kind](body)
         else:
             raise ValueError(f"unknown fault {kind!r}")
 

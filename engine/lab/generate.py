@@ -266,6 +266,7 @@ connections:
     password: !secret env:MAILMOVE_SOURCE_PASSWORD
     base: "{base}"
   ews:{ews}
+  published: {{}}
   smtp:
     host: submission.example.net
     port: 587

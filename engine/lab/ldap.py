@@ -21,8 +21,14 @@ STRONGER_AUTH_REQUIRED, UNAVAILABLE_CRITICAL_EXTENSION, INVALID_CREDENTIALS = 8,
 BUSY, UNAVAILABLE, UNWILLING_TO_PERFORM = 51, 52, 53
 
 PAGED_RESULTS = b"1.2.840.113556.1.4.319"  # RFC 2696
-#: Accepted and without consequence here: security descriptor flags and domain scope.
-HARMLESS_CONTROLS = (b"1.2.840.113556.1.4.801", b"1.2.840.113556.1.4.1339")
+#: Which parts of a security descriptor are asked for (MS-ADTS, section 3.1.1.3.4.1.11). Without it they include the
+#: audit list, which only administrators may see, and the attribute is left out in silence.
+SECURITY_FLAGS = b"1.2.840.113556.1.4.801"
+AUDIT_LIST = 8
+#: Accepted and without consequence here: domain scope.
+HARMLESS_CONTROLS = (SECURITY_FLAGS, b"1.2.840.113556.1.4.1339")
+#: Shown only to those who ask for them by name.
+UNASKED = ("nTSecurityDescriptor", "tokenGroups")
 START_TLS = b"1.3.6.1.4.1.1466.20037"
 BIT_AND, BIT_OR = b"1.2.840.113556.1.4.803", b"1.2.840.113556.1.4.804"
 
@@ -116,7 +122,7 @@ class LdapSession:
             if isinstance(operation, pureldap.LDAPBindRequest):
                 self._bind(operation)
             elif isinstance(operation, pureldap.LDAPSearchRequest):
-                return self._search(number, operation, controls.get(PAGED_RESULTS))
+                return self._search(number, operation, controls.get(PAGED_RESULTS), _audited(controls))
             elif isinstance(operation, pureldap.LDAPExtendedRequest):
                 return self._extended(number, operation)
             elif isinstance(operation, pureldap.LDAPModifyRequest):
@@ -169,9 +175,13 @@ class LdapSession:
         self.wants_tls = True
         return _result(number, 0x78, SUCCESS, extra=_tlv(0x8A, START_TLS))
 
-    def _search(self, number: int, request: Any, paged: bytes | None) -> bytes:
+    def _search(self, number: int, request: Any, paged: bytes | None, audited: bool) -> bytes:
         base = request.baseObject.decode()
         wanted = self._attributes(request.attributes)
+        hidden = {"nTSecurityDescriptor"} if audited else set()
+        # Constructed for one object at a time (MS-ADTS, section 3.1.1.4.5.19).
+        hidden |= {"tokenGroups"} if request.scope != pureldap.LDAP_SCOPE_baseObject else set()
+        wanted = wanted and [name for name in wanted if name not in hidden]
         if not base and request.scope == pureldap.LDAP_SCOPE_baseObject:
             return _entry(number, b"", _root(self._directory, request.attributes)) + _result(number, 0x65, SUCCESS)
         self._must_be_bound()
@@ -314,7 +324,7 @@ class LdapSession:
     def _encoded(self, number: int, entry: DirectoryObject, wanted: list[str] | None, types_only: bool) -> bytes:
         parts: list[bytes] = []
         for name in entry.attributes if wanted is None else wanted:
-            if name not in entry.attributes:
+            if name not in entry.attributes or (wanted is None and name in UNASKED):
                 continue
             if types_only:
                 parts.append(_tlv(0x30, _tlv(0x04, name.encode()) + _tlv(0x31, b"")))
@@ -350,6 +360,15 @@ def _root(directory: Directory, asked: list[bytes]) -> bytes:
     every = not asked or b"*" in names or b"+" in names
     return b"".join(_attribute(name, [value.encode() for value in values]) for name, values in root.items()
                     if every or name.lower().encode() in names)
+
+
+def _audited(controls: dict[bytes, bytes | None]) -> bool:
+    """Whether the audit list is among what is asked of security descriptors: no flags means all of it."""
+    control = controls.get(SECURITY_FLAGS)
+    if control is None:
+        return True
+    sequence, _ = pureber.berDecodeObject(pureber.BERDecoderContext(), control)
+    return bool(int(sequence[0].value) & AUDIT_LIST)
 
 
 def _page(control: bytes) -> tuple[int, bytes]:

@@ -14,6 +14,8 @@ from uuid import UUID
 
 from engine.lab.directory import Directory, DirectoryObject, Values
 from engine.lab.dns import Zones
+from engine.lab.published import Published
+from engine.lab.rights import Rights
 
 
 class Clock(Protocol):
@@ -123,6 +125,12 @@ class Organisation:
     domains: dict[str, dict[str, Any]] = field(default_factory=dict)
     delivered: list[dict[str, str]] = field(default_factory=list)
     cloud: Cloud | None = None
+    #: how it is seen from outside; made when it is served, since certificates are files
+    published: Published | None = None
+    #: what the organisation file says of it
+    publishing: Mapping[str, Any] = field(default_factory=dict)
+    #: who may do what in the directory; made when it is filled
+    rights: Rights | None = None
     effect: Callable[[str], None] = lambda name: None
     #: the SMTP line with which the cloud refuses mail from this organisation's server, "" while it takes it
     cloud_refuses: Callable[[], str] = lambda: ""
@@ -132,7 +140,9 @@ class Organisation:
         """The organisation an inventory describes. The same description and seed give the same one, GUIDs included.
 
         description: {"type", "exchange", "tenant": {id, domain}, "vars", "rows": {kind: [{field: value}]}}, and
-        "dns_lag_seconds": how long the second name server takes to follow the first (0).
+        "dns_lag_seconds": how long the second name server takes to follow the first (0); "published": what is wrong
+        with the published name (engine.lab.published); "preparation": what the source's administrators have left undone
+        {rights, forwarding, protected: [address], foreign: {address: attribute}} (engine.lab.rights, premises).
         ValueError when a row lacks its key or an Exchange release is not known.
         """
         from engine.lab.premises import build

@@ -14,6 +14,7 @@ from uuid import UUID
 from engine.lab.directory import Directory, escape_rdn
 from engine.lab.dns import Zones
 from engine.lab.organisation import Clock, Contact, Group, Organisation, SourceMailbox
+from engine.lab.rights import Rights
 
 # msExchRecipientTypeDetails and msExchRecipientDisplayType by kind of mailbox (Exchange 2007 and later).
 _DETAILS = {"user": (1, 1073741824), "shared": (4, 0), "room": (16, 7), "equipment": (32, 8)}
@@ -49,8 +50,12 @@ def build(description: Mapping[str, Any], seed: int, clock: Clock) -> Organisati
         dns=Zones(clock.now, "mailmove-key", key, lambda name, verb: organisation.effect(f"{name} {verb}")),
         account=str(variables.get("source_account") or f"{forest.split('.')[0].upper()}\\migadmin"),
         password=f"Lab-{drawn.getrandbits(64):016x}", mail_hosts=(mail_host, f"backup.{first}"), domains=domains)
+    organisation.publishing = dict(description.get("published") or {})
+    preparation = dict(description.get("preparation") or {})
     organisation.dns.lag_seconds = float(description.get("dns_lag_seconds") or 0)
-    _Forest(organisation, forest, servers, drawn).fill(rows)
+    forest_of = _Forest(organisation, forest, servers, drawn)
+    forest_of.fill(rows)
+    forest_of.secure(preparation)
     _zones(organisation, first, drawn)
     directory.watcher = organisation.changed
     return organisation
@@ -81,7 +86,7 @@ class _Forest:
         self._add(base, "domainDNS", "top", "domain")
         self._add(self.people, "organizationalUnit", "top")
         self._add(f"CN=Users,{base}", "container", "top")
-        account = self.organisation.account.rpartition("\\")[2].partition("@")[0]
+        account = _account(self.organisation.account)
         self._add(f"CN={escape_rdn(account)},CN=Users,{base}", "user", "top", "person", "organizationalPerson",
                   sAMAccountName=account, userPrincipalName=f"{account}@{self.forest}", userAccountControl=512)
         self._configuration()
@@ -92,6 +97,28 @@ class _Forest:
             self._contact(row)
         for row in rows.get("groups", []):
             self._group(row)
+
+    def secure(self, preparation: Mapping[str, Any]) -> None:
+        """Give the migration account its rights, and spoil what the organisation file's "preparation" wants spoilt."""
+        account = _account(self.organisation.account)
+        found = self.directory.get(f"CN={escape_rdn(account)},CN=Users,{self.directory.base}")
+        assert found is not None
+        rights = self.organisation.rights = Rights(self.directory, found, self.organisation.seed)
+        mailboxes = self.organisation.mailboxes
+        rights.prepare([each.entry for each in mailboxes.values()], sorted(set(self.databases.values())),
+                       str(preparation.get("rights") or "full_access"),
+                       forwarding=_truth(preparation.get("forwarding", True)),
+                       protected=[mailboxes[each].entry for each in listed(preparation.get("protected"))])
+        stranger = f"CN=Old Boss,{self.people}"
+        for address, attribute in (preparation.get("foreign") or {}).items():
+            if self.directory.get(stranger) is None:  # a user without a mailbox: nothing that moves
+                self._add(stranger, "user", "top", "person", "organizationalPerson", displayName="Old Boss",
+                          sAMAccountName="old.boss")
+            entry = self.directory.equal("mail", address.encode())
+            assert entry, address
+            held = entry[0].attributes.get(attribute, ())
+            many = not self.directory.schema[attribute.lower()].single
+            self.directory.put(entry[0], attribute, (*(held if many else ()), stranger.encode()))
 
     def _add(self, dn: str, last_class: str, *classes: str, **attributes: object) -> None:
         self.directory.add(dn, UUID(int=self.drawn.getrandbits(128), version=4), [*classes, last_class], **attributes)
@@ -130,6 +157,17 @@ class _Forest:
         self._add(f"CN=InformationStore,{dn}", "msExchInformationStore", "top", "container")
         self._add(f"CN=First Storage Group,CN=InformationStore,{dn}", "msExchStorageGroup", "top", "container")
         self._add(f"CN=Microsoft MTA,{dn}", "mTA", "top", "applicationSettings")
+        if self.organisation.exchange >= "2007":
+            self._connection_point(dn, host, server)
+
+    def _connection_point(self, dn: str, host: str, server: str) -> None:
+        """Where Outlook inside the company looks first (MS-OXDISCO)."""
+        for part in (f"CN=Protocols,{dn}", f"CN=Autodiscover,CN=Protocols,{dn}"):
+            self._add(part, "container", "top")
+        self._add(f"CN={host},CN=Autodiscover,CN=Protocols,{dn}", "serviceConnectionPoint", "top", "leaf",
+                  "connectionPoint", serviceDNSName=server,
+                  serviceBindingInformation=f"https://{server}/Autodiscover/Autodiscover.xml",
+                  keywords=["77378F46-2C66-4aa9-A6A6-3E7A48B19596", "Site=Default-First-Site-Name"])
 
     def _database(self, server: str, name: str) -> str:
         """The DN of a database, made when the first mailbox names it."""
@@ -167,18 +205,25 @@ class _Forest:
             sAMAccountName=account, userPrincipalName=f"{account}@{self.forest}",
             userAccountControl=512 if kind == "user" else 514,
             mail=address, mailNickname=account,
-            proxyAddresses=[f"SMTP:{address}", *(f"smtp:{alias}" for alias in listed(row.get("aliases")))],
+            proxyAddresses=[f"SMTP:{address}", *(f"smtp:{alias}" for alias in listed(row.get("aliases"))),
+                            *([f"EUM:{row['um']};phone-context=Berlin.{self.forest}"] if row.get("um") else ())],
             legacyExchangeDN=f"{self.legacy_root}/cn=Recipients/cn={account}",
             homeMDB=database, homeMTA=f"CN=Microsoft MTA,CN={host},CN=Servers,{self.admin_dn}",
             msExchHomeServerName=f"{self.legacy_root}/cn=Configuration/cn=Servers/cn={host}",
             mDBUseDefaults=True, msExchMailboxGuid=UUID(int=drawn.getrandbits(128), version=4).bytes_le,
-            msExchMailboxSecurityDescriptor=b"\x01\x00\x04\x80" + drawn.randbytes(64),
             msExchUserAccountControl=0 if kind == "user" else 2, msExchPoliciesIncluded=[_POLICY],
             msExchHideFromAddressLists=True if _truth(row.get("hidden")) else None,
+            **(self._voice() if row.get("um") else {}),
             msExchRecipientTypeDetails=details, msExchRecipientDisplayType=display, msExchUserCulture="en-US")
         items = int(row.get("items") or drawn.randint(20, 4000))
         size = int(row.get("size_mb") or max(1, items * drawn.randint(40, 160) // 1024))
         self.organisation.mailboxes[address] = SourceMailbox(entry, address, row, items, size)
+
+    def _voice(self) -> dict[str, object]:
+        """What Enable-UMMailbox leaves on a mailbox, beside its EUM address."""
+        return {"msExchUMEnabledFlags": 1,
+                "msExchUMTemplateLink": f"CN=Default Policy,CN=UM Mailbox Policies,{self.exchange_dn}",
+                "msExchUMRecipientDialPlanLink": f"CN=Berlin,CN=UM DialPlan Container,{self.exchange_dn}"}
 
     def _system_mailbox(self) -> None:
         """What every store has and nobody migrates: it is no user, though it has a home in a database."""
@@ -268,6 +313,11 @@ def _zones(organisation: Organisation, first: str, drawn: random.Random) -> None
             records[f"autodiscover{inner}", "A"] = (3600, ["192.0.2.10"])
     for zone, records in zones.items():
         organisation.dns.add(zone, [(label, ttl, kind, values) for (label, kind), (ttl, values) in records.items()])
+
+
+def _account(name: str) -> str:
+    """The short name of `DOMAIN\\name` or `name@domain`."""
+    return name.rpartition("\\")[2].partition("@")[0]
 
 
 def listed(value: object) -> list[str]:

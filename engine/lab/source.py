@@ -23,6 +23,7 @@ from engine.lab.facts import migration_errors
 from engine.lab.faults import Faults
 from engine.lab.mail import MailServer
 from engine.lab.organisation import Cloud, Organisation
+from engine.lab.published import Published
 
 T = TypeVar("T")
 
@@ -51,9 +52,9 @@ async def serve(organisation: Organisation, tenant: Cloud, faults: Faults, clock
                 ca: trustme.CA, folder: Path, counters: Counters) -> dict[str, Any]:
     """Start all listeners of the source on free ports of `host`.
 
-    Answers the inventory's `connections` entries dns, directory, ews, smtp and source_smtp; secrets are plain text.
-    Exchange 2003 has no Web Services: its `ews` entry names a list of counts, written into `folder`. The listeners
-    live as long as the event loop.
+    Answers the inventory's `connections` entries dns, directory, ews, published, smtp and source_smtp; secrets are
+    plain text. Exchange 2003 has no Web Services: its `ews` entry names a list of counts, written into `folder`. The
+    listeners live as long as the event loop.
     """
     organisation.effect = counters.effect
     organisation.cloud = tenant
@@ -76,6 +77,7 @@ async def serve(organisation: Organisation, tenant: Cloud, faults: Faults, clock
         port = await _serve_ews(Ews(organisation), traffic, host, context)
         connections["ews"] = {"url": f"https://{host}:{port}/EWS/Exchange.asmx", **credentials,
                               "version": organisation.exchange, "ca_file": ca_file}
+    connections["published"] = await _serve_published(organisation, faults, traffic, host, folder)
     sender = f"migration@{next(iter(organisation.domains))}"
     for name, submission in (("smtp", True), ("source_smtp", False)):
         port = await _serve_smtp(organisation, traffic, host, context, submission=submission)
@@ -242,6 +244,39 @@ async def _serve_ews(ews: Ews, traffic: Traffic, host: str, context: ssl.SSLCont
 
 def _ews_kind(body: bytes) -> str:
     return "ews " + next((name for name in ("GetFolder", "FindFolder") if b":" + name.encode() in body), "other")
+
+
+async def _serve_published(organisation: Organisation, faults: Faults, traffic: Traffic, host: str,
+                           folder: Path) -> dict[str, Any]:
+    """The published name on a port of its own; the certificate it presents is one of many, so TLS begins by hand."""
+    published = organisation.published = Published(
+        organisation.mail_hosts[0], [f"autodiscover.{domain}" for domain in organisation.domains], folder,
+        organisation.clock.now, has_autodiscover=organisation.exchange >= "2007")
+    published.set(organisation.publishing)
+    faults.parts["published"] = published.set
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            if published.outlook_anywhere == "closed":
+                writer.transport.abort()
+                return
+            await writer.start_tls(published.context())
+            request = await reader.readuntil(b"\r\n\r\n")
+            answer = await traffic.carry("https published", lambda: published.answer(request),
+                                         lambda verdict, seconds: b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
+            if answer is None:
+                writer.transport.abort()
+                return
+            writer.write(answer)
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+            pass  # a client that only looked at the certificate, or did not like it
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(converse, host, 0)
+    _keep(server)
+    return {"address": f"{host}:{server.sockets[0].getsockname()[1]}", "ca_file": str(published.ca_file)}
 
 
 async def _serve_smtp(organisation: Organisation, traffic: Traffic, host: str, context: ssl.SSLContext, *,

@@ -89,6 +89,13 @@ CONNECTIONS: dict[str, dict[str, Any]] = {
             "ca_file": _of(TEXT),
         }
     ),
+    "published": _mapping(
+        {
+            "address": _of(TEXT, "Connect here, as host or host:port, instead of where public DNS points."),
+            "ca_file": _of(TEXT, "Authorities believed instead of the public ones (PEM)."),
+        },
+        description="The source's published names, as the world outside sees them. May be empty: {}.",
+    ),
     "smtp": _mapping(_MAIL),
     "source_smtp": _mapping(_MAIL),
 }

@@ -9,12 +9,13 @@ from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 
 from engine.connections import Site
+from engine.connections.records import host_problem
 from engine.contract import Diff, Handover, Rejected, State, Want
+from engine.modules._powershell import quoted
 from engine.modules.base import Effect, Module, Undo
 
 TYPE = "ExchangeOutlookAnywhere"
 _ACCOUNT = re.compile(r"[^\\/@\s]+\\[^\\/@\s]+|[^\\/@\s]+@[^\\/@\s]+\.[^\\/@\s]+")
-_FQDN = re.compile(r"(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{1,62}")
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
@@ -53,8 +54,8 @@ class MigrationEndpoint(Module):
         if not _ACCOUNT.fullmatch(self.account):
             yield "account: written DOMAIN\\user or user@domain (B-20)"
         for field in ("exchange_server", "rpc_proxy_server") if not self.autodiscover else ():
-            if not _FQDN.fullmatch(getattr(self, field)):
-                yield f"{field}: a full host name, no URL and no IP address, where autodiscover is false (B-23)"
+            if bad := host_problem(getattr(self, field)):
+                yield f"{field}: {bad}, where autodiscover is false (B-23)"
         limit = self.max_concurrent_migrations
         if limit is not None and not 1 <= limit <= 100:
             yield "max_concurrent_migrations: 1 to 100 (Microsoft 365 migration performance and best practices)"
@@ -87,7 +88,7 @@ class MigrationEndpoint(Module):
         if "account" in changed:
             return Handover("powershell", f"Change the account of the migration endpoint {self.name}",
                             "Connect-ExchangeOnline\n"
-                            f"Set-MigrationEndpoint -Identity {_quoted(self.name)} -Credentials {self._credential()}\n")
+                            f"Set-MigrationEndpoint -Identity {quoted(self.name)} -Credentials {self._credential()}\n")
         names = {"exchange_server": "ExchangeServer", "rpc_proxy_server": "RpcProxyServer",
                  "max_concurrent_migrations": "MaxConcurrentMigrations"}
         site.exchange_online.invoke("Set-MigrationEndpoint", Identity=self.name, **{
@@ -98,17 +99,12 @@ class MigrationEndpoint(Module):
         return "migration_endpoint"
 
     def _credential(self) -> str:
-        return f"(Get-Credential -UserName {_quoted(self.account)} -Message 'Migration administrator of the source')"
+        return f"(Get-Credential -UserName {quoted(self.account)} -Message 'Migration administrator of the source')"
 
     def _new(self) -> str:
         where = "-Autodiscover" if self.autodiscover else (
-            f"-ExchangeServer {_quoted(self.exchange_server)} -RpcProxyServer {_quoted(self.rpc_proxy_server)}")
+            f"-ExchangeServer {quoted(self.exchange_server)} -RpcProxyServer {quoted(self.rpc_proxy_server)}")
         limit = "" if self.max_concurrent_migrations is None else (
             f" -MaxConcurrentMigrations {self.max_concurrent_migrations}")
-        return (f"New-MigrationEndpoint -ExchangeOutlookAnywhere -Name {_quoted(self.name)} {where}"
-                f" -EmailAddress {_quoted(self.email_address)} -Credentials {self._credential()}{limit}\n")
-
-
-def _quoted(text: str) -> str:
-    """A PowerShell literal: nothing inside single quotes is expanded; a quote is doubled (about_Quoting_Rules)."""
-    return "'" + re.sub(r"(['‘’‚‛])", r"\1\1", text).replace("\n", " ").replace("\r", " ") + "'"
+        return (f"New-MigrationEndpoint -ExchangeOutlookAnywhere -Name {quoted(self.name)} {where}"
+                f" -EmailAddress {quoted(self.email_address)} -Credentials {self._credential()}{limit}\n")

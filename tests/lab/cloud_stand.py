@@ -16,6 +16,7 @@ from engine.lab.graph import Graph
 from engine.lab.http import Gate, Request
 from engine.lab.migration import Migration
 from engine.lab.organisation import Organisation
+from engine.lab.source_shell import SourceShell
 from engine.lab.tenant import Tenant
 from engine.lab.tokens import Tokens
 
@@ -130,8 +131,9 @@ def cloud(described: dict[str, Any] | None = None, seed: int = 3, level: str = "
     cmdlets = Cmdlets(tenant, migration)
     gate = Gate(faults, counters)
     tokens = Tokens(tenant.id, "app", SECRET, clock, faults, counters)
-    return Cloud(clock, counters, faults, organisation, tenant, migration, cmdlets, Desk(cmdlets), tokens,
-                 Graph(tenant, tokens, gate), ExchangeOnline(cmdlets, tokens, gate))
+    return Cloud(clock, counters, faults, organisation, tenant, migration, cmdlets,
+                 Desk(cmdlets, SourceShell(organisation)), tokens, Graph(tenant, tokens, gate),
+                 ExchangeOnline(cmdlets, tokens, gate))
 
 
 def csv(addresses: list[str]) -> dict[str, Any]:

@@ -1,0 +1,72 @@
+"""address_list: a mailbox stands in the address lists, where the migration service looks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from engine.connections import Site
+from engine.connections.directory_objects import Modification
+from engine.contract import Diff, Failing, Fault, Outlook, Rejected, State, Unknown, Want
+from engine.modules.base import Effect, Module, Reading, Undo
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddressList(Module):
+    """A mailbox that is copied is not hidden from the address lists: hidden ones are not found (C-27).
+
+    Whether it was hidden stays in `before`; a later task with `hidden: "{{ visible.before.hidden }}"` hides it again. A
+    mailbox left out on purpose is waived, with the reason.
+    """
+
+    address: Annotated[str, "Primary address of the mailbox."]
+    hidden: Annotated[bool, "Whether it is hidden."] = False
+
+    family: ClassVar[str] = "address_list"
+    connection: ClassVar[str] = "directory"
+    effect: ClassVar[Effect] = "set"
+    undo: ClassVar[Undo] = "restore"
+    lasting: ClassVar[bool] = True
+    rights: ClassVar[tuple[str, ...]] = ("WriteProperty on msExchHideFromAddressLists",)
+
+    def key(self) -> str:
+        return f"address_list/{self.address.lower()}"
+
+    def want(self) -> Want:
+        return {"hidden": self.hidden}
+
+    def read(self, site: Site) -> State | None:
+        found = self.read_many(site, [self])[self.key()]
+        if isinstance(found, Unknown):
+            raise Rejected("directory", found.reason)
+        return found
+
+    @classmethod
+    def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
+        addresses = {module.key(): module.key().partition("/")[2] for module in modules}
+        found = site.directory.find(addresses.values())
+        answers: dict[str, Reading] = {}
+        for key, address in addresses.items():
+            one = found.get(address)
+            answers[key] = Unknown(str(one)) if isinstance(one, Fault) else (
+                None if one is None else {"hidden": one.hidden, "dn": one.dn})
+        return answers
+
+    def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
+        if state is None:
+            return Failing(f"the directory has no recipient {self.address}", "check the inventory's addresses")
+        return None
+
+    def apply(self, site: Site, diff: Diff) -> None:
+        before: Any = diff.before
+        site.directory.modify(str(before["dn"]), (_hide(hidden=self.hidden),))
+
+    def restore(self, site: Site, diff: Diff, before: State | None) -> None:
+        now: Any = diff.before
+        site.directory.modify(str(now["dn"]), (_hide(hidden=bool((before or {}).get("hidden"))),))
+
+
+def _hide(*, hidden: bool) -> Modification:
+    """Absent and FALSE are the same to every release; absent is what a mailbox is made with."""
+    return Modification("replace", "msExchHideFromAddressLists", (b"TRUE",) if hidden else ())

@@ -1,0 +1,72 @@
+"""unified_messaging: a mailbox has no Unified Messaging while it is copied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, ClassVar
+
+from engine.connections import Site
+from engine.connections.directory_checks import voices
+from engine.contract import Diff, Handover, State, Want
+from engine.modules._powershell import quoted, script
+from engine.modules.base import Effect, Module, Reading, Undo
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnifiedMessaging(Module):
+    """Unified Messaging is switched off before the copy (B-09), and what it was stays in `before` (B-10).
+
+    Policy, dial plan and extensions are saved by the read before it; `.before.enabled` of the register says who had
+    it. A management shell does it, so the line is handed to a person. Exchange 2003 never had it.
+    """
+
+    address: Annotated[str, "Primary address of the mailbox."]
+
+    family: ClassVar[str] = "unified_messaging"
+    connection: ClassVar[str] = "directory"
+    effect: ClassVar[Effect] = "set"
+    undo: ClassVar[Undo] = "restore"
+    lasting: ClassVar[bool] = True
+    settles_within: ClassVar[timedelta] = timedelta(minutes=30)
+
+    def key(self) -> str:
+        return f"unified_messaging/{self.address.lower()}"
+
+    def want(self) -> Want:
+        return {"enabled": False}
+
+    def read(self, site: Site) -> State:
+        found = voices(site).get(self.address.lower())
+        if found is None:
+            return {"enabled": False}
+        return {"enabled": True, "policy": found.policy, "dial_plan": found.dial_plan, "extensions": found.extensions}
+
+    @classmethod
+    def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
+        return {module.key(): module.read(site) for module in modules}
+
+    def by_hand(self, site: Site) -> bool:
+        return True
+
+    def handover_group(self) -> str:
+        return "unified messaging off"
+
+    def apply(self, site: Site, diff: Diff) -> Handover:
+        return Handover("powershell", "Switch Unified Messaging off before the copy", script(
+            f"Disable-UMMailbox -Identity {quoted(self.address)} -KeepProperties $true -Confirm:$false"))
+
+    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover:
+        """The line that switches it on again with the saved policy and extensions."""
+        assert before is not None
+        extensions = before.get("extensions")
+        numbers = ", ".join(quoted(str(each)) for each in extensions) if isinstance(extensions, tuple) else ""
+        return Handover("powershell", "Switch Unified Messaging on again", script(
+            f"Enable-UMMailbox -Identity {quoted(self.address)} -UMMailboxPolicy "
+            f"{quoted(_common_name(str(before.get('policy') or '')))}" + (f" -Extensions {numbers}" * bool(numbers))))
+
+
+def _common_name(dn: str) -> str:
+    """The first part of a distinguished name, as cmdlets take it."""
+    return dn.partition(",")[0].partition("=")[2]
