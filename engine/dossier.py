@@ -112,12 +112,38 @@ def dossier_html(name: str, made_at: datetime, status: Mapping[str, Any],
             (_when(each.get("at")), each["body"].get("by"), each["kind"], _name(each),
              each.get("row") or "" if each["kind"] == "consented" else each.get("row") or "everything",
              _reason(each["body"])) for each in decided))
+        yield from _proofs(told)
         yield "<h2>What happened</h2>"
         yield from _table(("When 19", "Task 25", "Row 21", "What 35"), (
             (_when(each.get("at")), _name(each), each.get("row"), said)
             for each in told if (said := happened(each["kind"], each.get("body") or {}))))
 
     return page(f"Migration {name}", body())
+
+
+#: Records a customer asks for first, by the family of their key: title, and the fields of the state that say it.
+PROOFS = {
+    "mail": ("Letters", ("sent_at", "message_id", "template")),
+    "mail_delivery": ("Letters seen in the trace", ("status", "reason")),
+    "probe": ("Proofs of delivery", ("delivered_at", "message_id")),
+    "use": ("Who works in the cloud", ("last_used", "last_sign_in")),
+}
+
+
+def _proofs(told: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Letters, probes and first use, each with what was recorded of it; the latest record of a thing counts."""
+    found: dict[str, dict[tuple[str, str], Mapping[str, Any]]] = {}
+    for each in told:
+        family, _, name = str(each.get("key") or "").partition("/")
+        if each.get("kind") == "settled" and family in PROOFS:
+            found.setdefault(family, {})[str(each.get("row")), name] = each
+    for family, (title, names) in PROOFS.items():
+        if family in found:
+            yield f"<h2>{title}</h2>"
+            yield from _table(("When 19", "Row 27", "Task 27", "Recorded 27"), (
+                (_when(each.get("at")), row, _name(each), ", ".join(
+                    f"{field.replace('_', ' ')} {state[field]}" for field in names if state.get(field)))
+                for (row, _), each in found[family].items() for state in [each["body"].get("state") or {}]))
 
 
 WORDS = frozenset({"consented", "approved", "waived", "overridden", "held", "released", "retried", "resolved"})

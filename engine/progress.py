@@ -105,8 +105,8 @@ class Lines:
         if self._same is None:
             return
         sign, task, reason = self._same
-        rows = named(self._rows, self._count, 50)
-        text = f"  {sign} {task_name(task)}  {rows}"
+        head = f"  {sign} {task_name(task)}  "
+        text = head + named(self._rows, self._count, min(50, COLUMNS - len(head)))
         self.screen.line(text if not reason or len(text) + len(reason) > COLUMNS - 3 else f"{text}   {reason}")
         if reason and len(text) + len(reason) > COLUMNS - 3:
             self.screen.lines(wrap(reason, "        "))

@@ -27,8 +27,10 @@ from engine.connections.directory_objects import (
     ExchangeServer,
     Modification,
     SourceRecipient,
+    Uses,
     recipient_of,
     server_of,
+    text,
 )
 from engine.connections.endpoint import SignIn, opened, trust, untrusted
 from engine.connections.secrets import redacted
@@ -155,6 +157,16 @@ class Directory:
         where = base or (self._naming_contexts()[1] if configuration else self._base())
         controls = security_descriptor_control(sdflags=ACCESS_LIST) if access_lists else None
         return self._entries(where, text, names, keep, ldap3.BASE if one else ldap3.SUBTREE, controls)
+
+    def uses(self) -> Uses:
+        """What else than mailboxes lives in the old organisation: names only."""
+        def load() -> Uses:
+            _, configuration = self._naming_contexts()
+            folders = self._search(self._base(), "(&(objectClass=publicFolder)(proxyAddresses=*))", ("cn", "mail"))
+            connectors = self._search(configuration, "(objectClass=msExchRoutingSMTPConnector)", ("cn",))
+            return Uses(*(tuple(sorted(text(found, "mail") or text(found, "cn") for _, found in entries))
+                          for entries in (folders, connectors)))
+        return self._site.listing(self._name, "uses", load)
 
     def _servers_by_dn(self) -> Mapping[str, ExchangeServer]:
         """By legacyExchangeDN in lower case, which is what a mailbox names."""

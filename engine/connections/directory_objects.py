@@ -106,6 +106,14 @@ class ExchangeServer:
         return f"{self.host or self.name} ({self.release})"
 
 
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What else lives in an Exchange organisation: addresses of mail-enabled public folders, names of connectors."""
+
+    public_folders: tuple[str, ...]
+    send_connectors: tuple[str, ...]
+
+
 def recipient_of(dn: str, found: Attributes, servers: Mapping[str, ExchangeServer]) -> SourceRecipient | None:
     """From an entry with LISTED; None for what Exchange keeps for itself, and for what has no address."""
     name = text(found, "displayName") or text(found, "cn")

@@ -24,6 +24,7 @@ from engine.connections.migration_objects import (
     batch_of,
     endpoint_of,
     group_of,
+    moment,
     recipient_of,
     trace_row_of,
     user_of,
@@ -138,6 +139,37 @@ class ExchangeOnline:
             return by_address
         return self._site.listing(self._name, "recipients", load)
 
+    def group_members(self, groups: Sequence[str]) -> Sequence[frozenset[str] | Fault]:
+        """Primary addresses of each group's members, in order."""
+        answers = self.batch([("Get-DistributionGroupMember", {"Identity": each, "ResultSize": "Unlimited"})
+                              for each in groups])
+        return [each if isinstance(each, Fault) else frozenset(
+            str(member.get("PrimarySmtpAddress") or "").lower() for member in each) for each in answers]
+
+    def premises_connectors(self) -> tuple[str, ...]:
+        """Names of the enabled connectors that tie the tenant to a server of one's own (ConnectorType OnPremises)."""
+        return self._site.listing(self._name, "connectors", lambda: tuple(
+            f"{cmdlet.removeprefix('Get-')} {found.get('Name') or found.get('Identity')}"
+            for cmdlet in ("Get-InboundConnector", "Get-OutboundConnector")
+            for found in self._pages(cmdlet, {}, "")
+            if str(found.get("ConnectorType")) == "OnPremises" and found.get("Enabled") is not False))
+
+    def server_report(self) -> tuple[str, ...]:
+        """What Exchange Online says of the servers that send to it (Get-OnPremServerReportInfo), a line a server.
+
+        Its form is known from articles only: every value of a row is kept.
+        """
+        return self._site.listing(self._name, "server_report", lambda: tuple(
+            ", ".join(f"{name} {value}" for name, value in sorted(found.items()) if value not in (None, ""))
+            for found in self._pages("Get-OnPremServerReportInfo", {}, "")))
+
+    def exemptions(self) -> tuple[datetime, ...]:
+        """Ends of the pauses granted to the tenant (Get-TenantExemptionInfo), any order."""
+        def load() -> tuple[datetime, ...]:
+            ends = (moment(found.get("EndDate")) for found in self._pages("Get-TenantExemptionInfo", {}, ""))
+            return tuple(each for each in ends if each is not None)
+        return self._site.listing(self._name, "exemptions", load)
+
     def item_counts(self, addresses: Iterable[str]) -> Mapping[str, int]:
         """Items in each cloud mailbox. An address whose mailbox could not be read is left out of the answer.
 
@@ -153,6 +185,13 @@ class ExchangeOnline:
         if first is not None and not counts:
             raise first
         return counts
+
+    def last_actions(self, addresses: Sequence[str]) -> Sequence[datetime | Fault | None]:
+        """When each mailbox's own person last did something in it (LastUserActionTime); None: never. In order."""
+        answers = self.batch([("Get-EXOMailboxStatistics", {
+            "PrimarySmtpAddress": each, "Properties": ["LastUserActionTime"]}) for each in addresses])
+        return [each if isinstance(each, Fault) else moment((each[0] if each else {}).get("LastUserActionTime"))
+                for each in answers]
 
     def user_statistics(self, addresses: Sequence[str], *,
                         report: bool = False) -> Sequence[Mapping[str, Any] | Fault]:

@@ -6,7 +6,7 @@ settings: `url` (with or without /v1.0), `authority`, `client_id`, `client_secre
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit
@@ -25,7 +25,11 @@ T = TypeVar("T")
 BATCH_SIZE_MAX = 20  # "Combine multiple HTTP requests using JSON batching"
 PAGE_SIZE = 999
 RIGHTS = "Domain.ReadWrite.All, Organization.Read.All, User.ReadWrite.All, LicenseAssignment.ReadWrite.All"
-USER_FIELDS = "id,userPrincipalName,mail,proxyAddresses,usageLocation,assignedLicenses,onPremisesSyncEnabled"
+USER_FIELDS = ("id,userPrincipalName,mail,proxyAddresses,usageLocation,assignedLicenses,licenseAssignmentStates,"
+               "onPremisesSyncEnabled")
+DELETED_FIELDS = "id,userPrincipalName,mail,proxyAddresses"
+#: What a sign-in is read from; needs AuditLog.Read.All, and a tenant with Entra ID P1.
+SIGN_IN_FIELDS = "id,userPrincipalName,signInActivity"
 #: Service plans that give a mailbox, by the beginning of their names, and two that look like it and do not
 #: ("Product names and service plan identifiers for licensing").
 MAILBOX_PLAN = "EXCHANGE_"
@@ -62,17 +66,20 @@ class User:
     usage_location: str | None
     proxies: tuple[str, ...]
     synced: bool
+    #: SKU id → the error of an assignment that a group or a person made and that did not take ("CountViolation")
+    licence_errors: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Sku:
-    """A product the tenant has bought. `mailbox`: it brings an Exchange Online mailbox."""
+    """A product the tenant has bought. `mailbox`: it brings an Exchange Online mailbox, by these service plans."""
 
     id: str
     part_number: str
     enabled: int
     consumed: int
     mailbox: bool
+    plans: tuple[str, ...] = ()
 
     @property
     def free(self) -> int:
@@ -163,6 +170,36 @@ class Graph:
             return found
         return self._site.listing(self._name, "users", load)
 
+    def deleted_users(self) -> Mapping[str, str]:
+        """Object ids of soft-deleted users by every address they still hold (List deletedItems)."""
+        def load() -> Mapping[str, str]:
+            path = f"/directory/deletedItems/graph.user?$select={DELETED_FIELDS}&$top={PAGE_SIZE}"
+            found: dict[str, str] = {}
+            for user in map(_user, self._pages(path)):
+                for address in (user.upn, user.address, *user.proxies):
+                    found.setdefault(address, user.id)
+            return found
+        return self._site.listing(self._name, "deleted_users", load)
+
+    def sign_ins(self) -> Mapping[str, datetime | None]:
+        """When each user last signed in, by object id; None: never since Entra ID records it (signInActivity)."""
+        def load() -> Mapping[str, datetime | None]:
+            found: dict[str, datetime | None] = {}
+            for raw in self._pages(f"/users?$select={SIGN_IN_FIELDS}&$top={PAGE_SIZE}"):
+                activity = raw.get("signInActivity") or {}
+                found[str(raw.get("id") or "")] = moment(
+                    activity.get("lastSuccessfulSignInDateTime") or activity.get("lastSignInDateTime"))
+            return found
+        return self._site.listing(self._name, "sign_ins", load)
+
+    def mailbox_plans(self, users: Sequence[str]) -> Sequence[str | Fault]:
+        """Each user's Exchange mailbox plan as provisioned: Success, PendingProvisioning, Disabled …; "": none.
+
+        licenseDetails, 20 users a call, in order.
+        """
+        answers = self._batch([("GET", f"/users/{quote(user)}/licenseDetails", None) for user in users], write=False)
+        return [each if isinstance(each, Fault) else _mailbox_plan(self._values(each)) for each in answers]
+
     def skus(self) -> Mapping[str, Sku]:
         """The tenant's usable products by part number ("SPE_E3")."""
         return self._site.listing(self._name, "skus", lambda: {
@@ -204,6 +241,10 @@ class Graph:
         answers = self._write_many([("PATCH", f"/users/{quote(user)}", {"usageLocation": location})
                                     for user, location in many])
         return [each if isinstance(each, Fault) else None for each in answers]
+
+    def rename_user(self, user: str, upn: str) -> None:
+        """Set a user's sign-in name (C-29). Directory-synchronised users are renamed at their source instead."""
+        self._write("PATCH", f"/users/{quote(user)}", {"userPrincipalName": upn})
 
     def message_id(self, kind: str, identity: str, to: str) -> str:
         """The mark of a letter sent from `sender`: as `Smtp.message_id`."""
@@ -400,7 +441,20 @@ def _user(found: Mapping[str, Any]) -> User:
     location = str(found.get("usageLocation") or "").upper()
     return User(str(found.get("id") or ""), primary or str(found.get("mail") or "").lower() or upn, upn, licences,
                 location or None, tuple(each[5:].lower() for each in proxies),
-                found.get("onPremisesSyncEnabled") is True)
+                found.get("onPremisesSyncEnabled") is True,
+                {str(each.get("skuId")): str(each.get("error")) for each in found.get("licenseAssignmentStates") or ()
+                 if str(each.get("state") or "").lower().endswith("error")})
+
+
+def _mailbox_plan(details: Sequence[Mapping[str, Any]]) -> str:
+    """The best standing of the mailbox plans among a user's licences."""
+    standings = [str(plan.get("provisioningStatus") or "") for each in details
+                 for plan in each.get("servicePlans") or () if _brings_mailbox(str(plan.get("servicePlanName") or ""))]
+    return next((each for each in standings if each == "Success"), standings[0] if standings else "")
+
+
+def _brings_mailbox(plan: str) -> bool:
+    return plan.startswith(MAILBOX_PLAN) and not plan.startswith(NOT_A_MAILBOX_PLAN)
 
 
 def _usable(found: Mapping[str, Any]) -> bool:
@@ -411,11 +465,11 @@ def _sku(found: Mapping[str, Any]) -> Sku:
     units = found.get("prepaidUnits") or {}
     plans = [str(each.get("servicePlanName") or "") for each in found.get("servicePlans") or ()]
     # A product that shows no plans at all is not known to lack the mailbox.
-    mailbox = not plans or any(
-        plan.startswith(MAILBOX_PLAN) and not plan.startswith(NOT_A_MAILBOX_PLAN) for plan in plans)
+    brings = tuple(plan for plan in plans if _brings_mailbox(plan))
+    mailbox = not plans or bool(brings)
     return Sku(str(found.get("skuId") or ""), str(found.get("skuPartNumber") or ""),
                int(units.get("enabled") or 0) + int(units.get("warning") or 0),
-               int(found.get("consumedUnits") or 0), mailbox)
+               int(found.get("consumedUnits") or 0), mailbox, brings)
 
 
 def _licence_fault(fault: Fault) -> Fault:

@@ -35,6 +35,7 @@ from engine.lab.objects import Batch, Endpoint, MigrationUser, Recipient
 from engine.lab.tenant import Tenant
 
 TRACE_SIZE_MAX = 5000
+EXEMPTION_DAYS_MAX = 90
 #: Parameters of New-MigrationBatch that make sense for an Outlook Anywhere batch; others are refused as E10 words it.
 BATCH_PARAMETERS = {"Name", "SourceEndpoint", "CSVData", "AutoStart", "NotificationEmails", "TimeZone",
                     "ReportInterval", "AllowUnknownColumnsInCsv", "SkipReports", "Confirm", "WhatIf", "Partition"}
@@ -410,7 +411,8 @@ class Cmdlets:
         return Output([found], lambda each: {
             "DisplayName": each.name, "Identity": each.guid, "MailboxGuid": each.guid, "ItemCount": each.items,
             "DeletedItemCount": 0, "TotalItemSize": size_text(each.size_bytes), "TotalDeletedItemSize": size_text(0),
-            "LastLogonTime": None, "MailboxTypeDetail": each.details})
+            "LastLogonTime": when(each.used), "LastUserActionTime": when(each.used),
+            "LastInteractionTime": when(each.used), "MailboxTypeDetail": each.details})
 
     _get_exomailboxstatistics = _get_mailboxstatistics
 
@@ -445,6 +447,35 @@ class Cmdlets:
                         "IsDehydrated": False, "AdminDisplayVersion": "0.20 (15.20.9000.0)"}])
 
     # --------------------------------------------------------------------------------------------------- mail
+
+    def _get_inboundconnector(self, given: dict[str, Any]) -> Output:
+        return Output([{"Identity": name, "Name": name, "ConnectorType": "OnPremises", "Enabled": True}
+                       for name in self.tenant.connectors])
+
+    def _get_outboundconnector(self, given: dict[str, Any]) -> Output:
+        return Output()
+
+    def _get_onpremserverreportinfo(self, given: dict[str, Any]) -> Output:
+        """Servers that send by a connector and are out of date [form inferred: the cmdlet is known from articles]."""
+        if self.tenant.faults.forwarding is None:
+            return Output()
+        return Output([{"ServerName": server, "ServerVersion": self.tenant.organisation.exchange,
+                        "EnforcementStage": "Blocking"} for server in sorted(
+                            {each.server for each in self.tenant.organisation.mailboxes.values()})])
+
+    def _get_tenantexemptioninfo(self, given: dict[str, Any]) -> Output:
+        return Output([{"BlockingScenario": "UnpatchedOnPremServer", "EndDate": when(end)}
+                       for end in self.tenant.exemptions])
+
+    def _new_tenantexemptioninfo(self, given: dict[str, Any]) -> Output:
+        days = int(given["ExemptionDays"])
+        if given["BlockingScenario"] != "UnpatchedOnPremServer" or not 1 <= days <= EXEMPTION_DAYS_MAX:
+            raise ServiceError("Microsoft.Exchange.Management.Tasks.ValidationException",
+                               f"An exemption has 1 to {EXEMPTION_DAYS_MAX} days.")
+        self.tenant.exemptions.append(self.tenant.clock.now() + timedelta(days=days))
+        self.tenant.faults.forwarding = None
+        self.tenant.counters.effect("throttling_pause begin")
+        return Output()
 
     def _get_messagetracev2(self, given: dict[str, Any]) -> Output:
         now = self.tenant.clock.now()

@@ -30,6 +30,10 @@ WORD = re.compile(r"""\s*(?:(?P<quoted>'(?:[^']|'')*'|"(?:[^"`]|`.|"")*")|(?P<gr
 SHOWN = (["out-null"], ["format-list"], ["fl"], ["format-table"], ["ft"])
 
 
+#: Of the Microsoft Graph PowerShell module, which this desk has beside Exchange's.
+GRAPH_CMDLETS = ("Remove-MgUser", "Update-MgUser", "Remove-MgDirectoryDeletedItem")
+
+
 class Desk:
     """Runs a script for one person."""
 
@@ -76,7 +80,24 @@ class Desk:
             bound = cmdlet.check(parameters)
             self._cmdlets.tenant.set_sync(bool(bound["EnableDirSync"]))
             return Output()
+        if cmdlet.name in GRAPH_CMDLETS:
+            self._graph(cmdlet.name, cmdlet.check(parameters))
+            return Output()
         return self._cmdlets.run(name, parameters, person=True)
+
+    def _graph(self, name: str, bound: dict[str, Any]) -> None:
+        """What the Microsoft Graph PowerShell module does with users; it reaches another door than Exchange's."""
+        tenant = self._cmdlets.tenant
+        if name == "Remove-MgDirectoryDeletedItem":
+            tenant.purge_user(bound["DirectoryObjectId"])
+            return
+        user = tenant.find(bound["UserId"])
+        if user is None or not user.is_user:
+            raise ServiceError("", f"Resource '{bound['UserId']}' does not exist.", 404, "Request_ResourceNotFound")
+        if name == "Remove-MgUser":
+            tenant.delete_user(user)
+        else:
+            tenant.rename_user(user, bound["UserPrincipalName"])
 
 
 def lines(script: str) -> Iterator[str]:

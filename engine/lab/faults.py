@@ -107,6 +107,10 @@ class Faults:
     bounces: dict[str, str] = field(default_factory=dict)
     #: kinds of fault that belong to one part of the lab: what is told to it
     parts: dict[str, Callable[[dict[str, Any]], None]] = field(default_factory=dict)
+    #: whose people do not touch their cloud mailbox
+    idle: set[str] = field(default_factory=set)
+    #: who is made with a sign-in name below the tenant's own domain
+    odd_names: set[str] = field(default_factory=set)
     _seen: Counter[str] = field(default_factory=Counter)
     _made: int = 0
     #: requests of all protocols that have arrived; what /kill counts
@@ -178,6 +182,9 @@ class Faults:
         elif kind == "bounce":
             self.bounces[str(body["address"]).lower()] = str(
                 body.get("text") or "550 5.2.2 mailbox full; unable to process message")
+        elif kind in ("idle", "sign_in_name"):
+            chosen = self.idle if kind == "idle" else self.odd_names
+            (chosen.discard if body.get("mended") else chosen.add)(str(body["address"]).lower())
         elif kind == "endpoint":
             self.endpoint = body.get("error")
         elif kind == "forwarding":

@@ -57,6 +57,7 @@ class Graph:
             ("GET", "/users"): self._list_users,
             ("GET", "/users/{user-id}"): self._get_user,
             ("PATCH", "/users/{user-id}"): self._change_user,
+            ("DELETE", "/users/{user-id}"): self._delete_user,
             ("POST", "/users/{user-id}/assignLicense"): self._assign,
             ("GET", "/users/{user-id}/licenseDetails"): self._licence_details,
             ("POST", "/users/{user-id}/sendMail"): self._send_mail,
@@ -65,6 +66,7 @@ class Graph:
             ("GET", "/groups/{group-id}"): self._get_group,
             ("GET", "/groups/{group-id}/members"): self._list_members,
             ("GET", "/directory/deletedItems/graph.user"): self._list_deleted,
+            ("DELETE", "/directory/deletedItems/{directoryObject-id}"): self._purge,
             ("GET", "/servicePrincipals"): self._list_principals,
         }
 
@@ -248,7 +250,10 @@ class Graph:
                 raise ServiceError("", "Unable to update the specified properties for on-premises mastered Directory "
                                        "Sync objects or objects currently undergoing migration.", 400,
                                    "Request_BadRequest")
-            raise ServiceError("", "The lab simulates a change of usageLocation only.", 501, "NotImplemented")
+            if set(body) - {"usageLocation", "userPrincipalName"}:
+                raise ServiceError("", "The lab simulates a change of usageLocation and userPrincipalName only.", 501,
+                                   "NotImplemented")
+            self._tenant.rename_user(user, str(body["userPrincipalName"]))
         location = body.get("usageLocation")
         if location is not None and not re.fullmatch(r"[A-Z]{2}", location):
             raise ServiceError("", "Invalid value specified for property 'usageLocation' of resource 'User'.", 400,
@@ -272,7 +277,9 @@ class Graph:
         skus = [self._tenant.skus[each] for each in user.licences]
         return _listing(request, operation, skus, lambda sku: {
             "id": self._tenant.identifier("licence", user.id, sku.id), "skuId": sku.id,
-            "skuPartNumber": sku.part_number, "servicePlans": [EXCHANGE_PLAN]})
+            "skuPartNumber": sku.part_number, "servicePlans": [EXCHANGE_PLAN | {
+                "servicePlanName": self._tenant.exchange_plan(sku.id), "provisioningStatus":
+                "Success" if self._tenant.provisioned(user, sku.id) else "PendingProvisioning"}]})
 
     def _send_mail(self, request: Request, operation: Operation, body: Any) -> Response:
         sender = self._of(operation)
@@ -291,13 +298,21 @@ class Graph:
         return answer(202)
 
     def _list_deleted(self, request: Request, operation: Operation, body: Any) -> Response:
-        return _listing(request, operation, [], dict)
+        return _listing(request, operation, list(self._tenant.deleted.values()), self._user, USER_FIELDS)
+
+    def _purge(self, request: Request, operation: Operation, body: Any) -> Response:
+        self._tenant.purge_user(operation.arguments["directoryobject_id"])
+        return answer(204)
+
+    def _delete_user(self, request: Request, operation: Operation, body: Any) -> Response:
+        self._tenant.delete_user(self._of(operation))
+        return answer(204)
 
     def _of(self, operation: Operation) -> Recipient:
         name = operation.arguments["user_id"]
         found = self._tenant.find(name)
         # Graph finds a user by its sign-in name or id, not by any proxy address.
-        if found is None or not found.is_user or name.lower() not in (found.address, found.id):
+        if found is None or not found.is_user or name.lower() not in (found.upn or found.address, found.id):
             raise _missing(name)
         return found
 
@@ -305,13 +320,16 @@ class Graph:
         return {
             "id": user.id, "businessPhones": [], "displayName": user.name, "givenName": None, "jobTitle": None,
             "mail": user.address if user.kind != "User" else None, "mobilePhone": None, "officeLocation": None,
-            "preferredLanguage": None, "surname": None, "userPrincipalName": user.address, "userType": "Member",
+            "preferredLanguage": None, "surname": None, "userPrincipalName": user.upn or user.address,
+            "userType": "Member",
             "mailNickname": user.alias, "accountEnabled": True, "usageLocation": user.usage_location,
             "proxyAddresses": [] if user.kind == "User" else list(user.proxies),
             "assignedLicenses": [{"skuId": sku, "disabledPlans": plans} for sku, plans in user.licences.items()],
             "licenseAssignmentStates": [{"skuId": sku, "disabledPlans": plans, "state": "Active", "error": "None",
                                          "assignedByGroup": None} for sku, plans in user.licences.items()],
             "onPremisesSyncEnabled": True if user.synced else None, "createdDateTime": _when(user.created),
+            "signInActivity": {"lastSignInDateTime": _when(user.used), "lastSuccessfulSignInDateTime": _when(user.used)}
+            if user.used else None,
         }
 
     # ------------------------------------------------------------------------------------- the rest of the list
@@ -322,7 +340,8 @@ class Graph:
                     "skuPartNumber": each.part_number, "appliesTo": "User", "capabilityStatus": "Enabled",
                     "consumedUnits": self._tenant.seats_used[each.id],
                     "prepaidUnits": {"enabled": each.seats, "suspended": 0, "warning": 0, "lockedOut": 0},
-                    "servicePlans": [EXCHANGE_PLAN], "subscriptionIds": []}
+                    "servicePlans": [EXCHANGE_PLAN | {"servicePlanName": self._tenant.exchange_plan(each.id)}],
+                    "subscriptionIds": []}
         return _listing(request, operation, list(self._tenant.skus.values()), sku)
 
     def _list_groups(self, request: Request, operation: Operation, body: Any) -> Response:

@@ -44,6 +44,12 @@ class Recipient:
     items: int = 0
     size_bytes: int = 0
     disabled: bool = False
+    #: sign-in name; "" is the primary address
+    upn: str = ""
+    #: when its person last did something in it
+    used: datetime | None = None
+    #: SKU id → since when, for what takes effect later
+    licensed: dict[str, datetime] = field(default_factory=dict)
 
     @property
     def is_mailbox(self) -> bool:

@@ -147,6 +147,8 @@ class _Forest:
                           msExchAcceptedDomainName=name)
         for server in self.servers:
             self._server(server)
+        self._add(f"CN=Internet,CN=Connections,{self.admin_dn}", "msExchRoutingSMTPConnector", "top",
+                  "msExchRoutingConnector")
 
     def _server(self, server: str) -> None:
         host = server.split(".")[0].upper()

@@ -29,6 +29,13 @@ SYNC_SECONDS = 30 * 60
 SYNC_OFF_SECONDS = 2 * 3600
 #: An unlicensed mailbox lives this long (Use PowerShell to perform a cutover migration).
 GRACE = timedelta(days=30)
+#: A licence's service plans are at work within minutes [inferred].
+LICENCE_MINUTES_MAX = 20
+#: People begin to work in the new mailbox within two days of a letter that tells them to [inferred].
+USE_HOURS_MAX = 40
+#: Which of the two Exchange plans a product brings; the others bring EXCHANGE_S_ENTERPRISE. A user holds one of them
+#: ("Product names and service plan identifiers for licensing").
+STANDARD_PLAN = frozenset({"EXCHANGESTANDARD", "O365_BUSINESS_PREMIUM", "STANDARDPACK"})
 
 #: Part numbers with their public identifiers; others get one made from their name.
 SKU_IDS = {
@@ -57,6 +64,11 @@ class Tenant:
         self.faults = faults
         self.domains: dict[str, Domain] = {}
         self.recipients: dict[str, Recipient] = {}
+        #: soft-deleted users, by object id: they keep their addresses for 30 days
+        self.deleted: dict[str, Recipient] = {}
+        #: names of inbound connectors from a server of one's own; ends of pauses in throttling
+        self.connectors: list[str] = list(description.get("connectors") or ())
+        self.exemptions: list[datetime] = []
         self.skus = _skus(description)
         self.seats_used: Counter[str] = Counter()
         self.messages: list[Message] = []
@@ -73,7 +85,16 @@ class Tenant:
         self.domains[self.initial_domain] = Domain(self.initial_domain, "", self._mx_host(self.initial_domain),
                                                    verified=True, accepted=True, initial=True)
         self._enter(self._recipient(f"admin@{self.initial_domain}", "Administrator", "User", "User", (), ""))
-        self._sender(str(description.get("sender") or "").lower())
+        sender = str(description.get("sender") or "").lower()
+        if sender.endswith("@" + self.initial_domain):  # of the letters; no other domain is the tenant's yet
+            self._there_before(sender, "Migration")
+        for row in description.get("cloud_mailboxes") or ():
+            self._there_before(row["address"], row.get("name", ""), row.get("upn", ""), row.get("licensed", True))
+        for address in description.get("cloud_users") or ():
+            self._enter(self._recipient(str(address), str(address).partition("@")[0], "User", "User", (), ""))
+        for address in description.get("deleted_users") or ():
+            gone = self._recipient(str(address), str(address).partition("@")[0], "User", "User", (), "")
+            self.deleted[gone.id] = gone
         if self.sync_enabled:  # it has been on for long: the last run was just now
             self.last_sync = clock.now()
             self.clock.after(SYNC_SECONDS * draw(seed, "first sync"), self._synchronise)
@@ -141,14 +162,15 @@ class Tenant:
             return f"{label}.{letter}-v1.mx.microsoft"
         return f"{label}0{letter}.mail.protection.outlook.com"
 
-    def _sender(self, address: str) -> None:
-        """The mailbox letters leave from, bought and licensed before the migration; nothing before a domain is ours."""
-        if address.endswith("@" + self.initial_domain):
-            made = self._recipient(address, "Migration", "UserMailbox", "UserMailbox", (), "")
+    def _there_before(self, address: str, name: str, upn: str = "", licensed: bool = True) -> None:
+        """A mailbox that the tenant had before the migration began."""
+        made = self._recipient(address, name, "UserMailbox", "UserMailbox", (), "")
+        made.upn = upn
+        if licensed:
             sku = next(iter(self.skus))
             made.licences, made.usage_location = {sku: []}, "DE"
             self.seats_used[sku] += 1
-            self._enter(made)
+        self._enter(made)
 
     # --------------------------------------------------------------------------------------------- recipients
 
@@ -182,8 +204,35 @@ class Tenant:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(map(str, (self.seed, self.id, *parts)))))
 
     def holder(self, addresses: Sequence[str]) -> Recipient | None:
-        """The recipient that has one of these addresses already."""
-        return next((self._by_proxy[each.lower()] for each in addresses if each.lower() in self._by_proxy), None)
+        """The recipient that has one of these addresses already; a soft-deleted user keeps its own."""
+        found = next((self._by_proxy[each.lower()] for each in addresses if each.lower() in self._by_proxy), None)
+        wanted = {each.lower() for each in addresses}
+        return found or next((each for each in self.deleted.values() if each.address in wanted), None)
+
+    def delete_user(self, user: Recipient) -> None:
+        """DELETE /users/{id}: soft-deleted; its addresses are not free before it is purged."""
+        del self.recipients[user.address], self._by_id[user.id]
+        self._by_proxy = {proxy: each for proxy, each in self._by_proxy.items() if each is not user}
+        self.deleted[user.id] = user
+        self.counters.effect(f"user/{user.address} delete")
+
+    def purge_user(self, identity: str) -> None:
+        """DELETE /directory/deletedItems/{id}."""
+        if identity not in self.deleted:
+            raise ServiceError("", f"Resource '{identity}' does not exist.", 404, "Request_ResourceNotFound")
+        self.counters.effect(f"user/{self.deleted.pop(identity).address} purge")
+
+    def rename_user(self, user: Recipient, upn: str) -> None:
+        """PATCH /users/{id}: the sign-in name, in a domain of the tenant, which nobody else has."""
+        upn = upn.lower()
+        if not self._is_verified(upn):
+            raise ServiceError("", "Property userPrincipalName is invalid: its domain is not verified.", 400,
+                               "Request_BadRequest")
+        if any((each.upn or each.address) == upn for each in self.recipients.values() if each.is_user and each != user):
+            raise ServiceError("", "Another object with the same value for property userPrincipalName already exists.",
+                               400, "Request_BadRequest")
+        user.upn = upn
+        self.counters.effect(f"user/{user.address} sign_in_name")
 
     def add_mail_user(self, source: SourceMailbox) -> Recipient:
         """What directory synchronisation makes of a source mailbox: no usage location, mail stays on premises."""
@@ -198,6 +247,8 @@ class Tenant:
         """What a cutover batch makes of a source mailbox. The caller has looked for a `holder` of its addresses."""
         made = self._recipient(source.address, source.name, "UserMailbox", DETAILS[source.type], source.aliases,
                                source.legacy_dn)
+        if made.address in self.faults.odd_names:
+            made.upn = made.routing_address
         self._enter(made)
         self._mailbox_begins(made)
         return made
@@ -279,20 +330,38 @@ class Tenant:
             if self.seats_used[sku_id] >= self.skus[sku_id].seats:
                 raise ServiceError("", f"Subscription with SKU {sku_id} does not have any available licenses.", 400,
                                    "Request_BadRequest")
+        kept = {self.exchange_plan(each) for each in {*user.licences, *add} - set(remove)}
+        if len(kept) > 1:
+            raise ServiceError("", "License assignment failed because service plans are mutually exclusive: "
+                                   f"{', '.join(sorted(kept))}. (MutuallyExclusiveViolation)", 400,
+                               "Request_BadRequest")
         for sku_id in remove:
             if user.licences.pop(sku_id, None) is None:
                 raise ServiceError("", f"User does not have a corresponding license for {sku_id}.", 400,
                                    "Request_BadRequest")
+            user.licensed.pop(sku_id, None)
             self.seats_used[sku_id] -= 1
             self.counters.effect(f"licence/{user.address}/{self.skus[sku_id].part_number} remove")
         for sku_id, plans in add.items():
             if user.licences.get(sku_id) != plans:
                 user.licences[sku_id] = plans
+                user.licensed[sku_id] = self.clock.now()
                 self.counters.effect(f"licence/{user.address}/{self.skus[sku_id].part_number} assign")
         self.seats_used.update(new)
         if user.disabled and user.licences:
             user.disabled = False
             self.counters.effect(f"mailbox/{user.address} enable")
+
+    def exchange_plan(self, sku_id: str) -> str:
+        """The service plan by which a product brings a mailbox."""
+        standard = self.skus[sku_id].part_number.upper() in STANDARD_PLAN
+        return f"EXCHANGE_S_{'STANDARD' if standard else 'ENTERPRISE'}"
+
+    def provisioned(self, user: Recipient, sku_id: str) -> bool:
+        """Whether the mailbox plan of an assigned product is at work by now."""
+        since = user.licensed.get(sku_id)
+        minutes = LICENCE_MINUTES_MAX * draw(self.seed, "licence", user.address, sku_id)
+        return since is None or self.clock.now() >= since + timedelta(minutes=minutes)
 
     # --------------------------------------------------------------------------------------------------- mail
 
@@ -313,7 +382,15 @@ class Tenant:
             return True
         found.items += 1
         self.received(Message(message_id, sender, found.address, subject, at, trace))
+        if message_id.startswith("<mailmove.mail.") and found.details == "UserMailbox":
+            hours = 1 + USE_HOURS_MAX * draw(self.seed, "use", found.address)
+            self.clock.after(hours * 3600, lambda: self._used(found))
         return True
+
+    def _used(self, mailbox: Recipient) -> None:
+        """A person has read the letter, and works in the new mailbox."""
+        if mailbox.address not in self.faults.idle:
+            mailbox.used = self.clock.now()
 
     def send(self, sender: str, recipient: str, message_id: str, subject: str) -> None:
         """Mail that begins in the cloud."""
@@ -427,7 +504,7 @@ def _joined(value: str) -> str:
 
 
 def _skus(description: Mapping[str, Any]) -> dict[str, Sku]:
-    """A subscription for each sku that a row names, with seats for every mailbox and ten more."""
+    """A subscription for each sku that a row names, with seats for every mailbox and ten more, or `seats` of each."""
     rows = description.get("rows", {}).get("mailboxes", ())
     names = {str(row["sku"]) for row in rows if row.get("sku")} or {"ENTERPRISEPACK"}
     found = {}
@@ -435,5 +512,5 @@ def _skus(description: Mapping[str, Any]) -> dict[str, Sku]:
         sku_id = SKU_IDS.get(name.upper()) or str(uuid.uuid5(uuid.NAMESPACE_URL, f"sku/{name}"))
         with contextlib.suppress(ValueError):
             sku_id = str(uuid.UUID(name))
-        found[sku_id] = Sku(sku_id, name, len(rows) + 10)
+        found[sku_id] = Sku(sku_id, name, int(description.get("seats") or len(rows) + 10))
     return found

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from engine.contract import Mark, Problem
+from engine.connections import text_file
+from engine.contract import Problem
 from engine.language.playbook import shipped
 from engine.language.source import MapNode, Node, Scalar, Source, shortened, suggestion
 
-LETTER_BYTES_MAX = 100_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _PASSWORD = re.compile(r"\{\{[^}]*(password|secret)[^}]*\}\}", re.IGNORECASE)
 SHIPPED = shipped("letters").with_suffix("")
@@ -70,15 +70,14 @@ def read(name: Scalar, folder: Path | None, problems: list[Problem]) -> Letter |
             "unknown letter", found=f'There is no letter "{shortened(name.text)}".',
             remedy=suggestion(name.text, known, "Letters are files NAME.txt in the inventory's letters folder.")))
         return None
-    try:
-        data = path.read_bytes()
-        if len(data) > LETTER_BYTES_MAX:
-            raise ValueError("too long")
-        text = data.decode("utf-8-sig").replace("\r\n", "\n")
-    except (OSError, ValueError) as error:
-        problems.append(Problem("letter cannot be read", Mark(str(path), 1, 1), f"{type(error).__name__}: {error}.",
-                                f"A letter is UTF-8 text of at most {LETTER_BYTES_MAX:,} bytes."))
+    data, problem = text_file.content(path, str(path))
+    text = ""
+    if problem is None:
+        text, problem = text_file.decoded(data, str(path), summary="not a letter", save_as="UTF-8")
+    if problem is not None:
+        problems.append(problem)
         return None
+    text = text.replace("\r\n", "\n")
     source = Source(str(path), text)
     head, _, _ = text.partition("\n")
     body = len(head) + 1

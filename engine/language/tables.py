@@ -22,7 +22,7 @@ LISTS = frozenset({"aliases", "members"})
 TYPED: dict[tuple[str, str], Kind] = {("mailboxes", "items"): WHOLE, ("groups", "security"): TRUE_FALSE}
 #: columns an expression may read whether or not they were written
 USUAL = {
-    "servers": ("exchange", "endpoint"),
+    "servers": ("exchange", "endpoint", "pilot"),
     "databases": ("server",),
     "domains": ("probe_address",),
     "mailboxes": ("type", "server", "database", "items", "batch", "sku", "usage_location"),

@@ -13,6 +13,9 @@ from engine.modules._record_set import held, place, primary, state_of, texts, tt
 from engine.modules._service_record import ServiceRecord, with_services
 from engine.modules.base import Module, Reading
 
+#: What "Migrate email using the Exchange cutover method" writes; the tenant's own word counts where it differs.
+PAGE_TARGET = "autodiscover.outlook.com."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Autodiscover(ServiceRecord):
@@ -40,6 +43,12 @@ class Autodiscover(ServiceRecord):
 
     def want(self) -> Want:
         return {"values": SameAs("service_values"), "others": ()}
+
+    def remark(self, state: State | None) -> str:
+        asked = (state or {}).get("service_values")
+        if not isinstance(asked, tuple) or not asked or asked == (PAGE_TARGET,):
+            return ""
+        return f"the tenant asks for {', '.join(map(str, asked))}, Microsoft's page names {PAGE_TARGET}"
 
     def leftovers(self) -> tuple[tuple[str, str, str], ...]:
         """The record sets that would lead clients elsewhere (MS-OXDISCO, section 3.1.5)."""

@@ -105,6 +105,10 @@ class Module:
         """Rows whose handovers share this text are put into one script for one person."""
         return ""
 
+    def remark(self, state: State | None) -> str:
+        """What the reader of a plan should know about what was read, beside the change; "": nothing."""
+        return ""
+
     def sample(self) -> str:
         """What one of these acts would look like to the person it reaches: the plan shows one. "": nothing to show."""
         return ""

@@ -64,6 +64,13 @@ class Forwarding(Module):
             return Failing(f"the directory has no recipient {self.address}", "check the inventory's addresses")
         return None
 
+    def remark(self, state: State | None) -> str:
+        """S-26: the batch sets it at its start, where the endpoint's account may (S-04)."""
+        if state is None or state.get("target_address") is not None or not self.target_address:
+            return ""
+        return ("the batch has not set targetAddress: new mail stays at the source; its account lacks WriteProperty "
+                "on it (S-04)")
+
     def apply(self, site: Site, diff: Diff) -> None:
         assert diff.before is not None
         before, wanted = diff.before["target_address"], target(self.target_address) or ""

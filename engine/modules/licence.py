@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from engine.connections import Site
-from engine.contract import Diff, Fault, Rejected, State, Want
+from engine.contract import Diff, Failing, Fault, Handover, Outlook, Rejected, State, Want
 from engine.modules.base import Acted, Effect, Module, Reads, Undo
 
 if TYPE_CHECKING:
@@ -22,12 +22,16 @@ class Licence(Module):
     """Assign a product to a user, within the 30 days the service grants (B-47, B-48).
 
     A licence is refused without a usage location, so that is set first where it differs. Other licences of the user
-    are left alone. An empty `sku` asks for nothing: shared and resource mailboxes need no licence.
+    are left alone; one whose mailbox plan excludes this one's is named before anything is asked of the service. An
+    empty `sku` asks for nothing: shared and resource mailboxes need no licence. Licences come before MX moves: the
+    pages name both orders, and a mailbox without one is disabled after 30 days (C-22).
     """
 
     address: Annotated[str, "Primary address of the user."]
     sku: Annotated[str, "The product's part number, as in SPE_E3 (Get-MgSubscribedSku: SkuPartNumber)."] = ""
     usage_location: Annotated[str, "Two-letter country (ISO 3166-1); empty: as it is."] = ""
+    by: Annotated[Literal["user", "group"],
+                  "group: a group that carries the product gives it; who is missing is handed to a person."] = "user"
 
     family: ClassVar[str] = "licence"
     connection: ClassVar[str] = "graph"
@@ -60,12 +64,30 @@ class Licence(Module):
         if user is None:
             return None
         sku = site.graph.skus().get(self.sku)
-        return {"assigned": sku is not None and sku.id in user.licences, "usage_location": user.usage_location}
+        found = {"assigned": sku is not None and sku.id in user.licences, "usage_location": user.usage_location}
+        error = user.licence_errors.get(sku.id) if sku is not None else None
+        return found | {"error": error} if error else found
 
-    def apply(self, site: Site, diff: Diff) -> None:
+    def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
+        from engine.connections.graph import LICENCE_REMEDIES
+
+        error = (state or {}).get("error")
+        if not error or (state or {}).get("assigned"):
+            return None
+        return Failing(f"{self.sku} was assigned to {self.address} and did not take: {error}",
+                       LICENCE_REMEDIES.get(str(error), "look at the user's licences in the admin centre"))
+
+    def by_hand(self, site: Site) -> bool:
+        return self.by == "group"
+
+    def handover_group(self) -> str:
+        return f"members of the group that carries {self.sku}" if self.by == "group" else ""
+
+    def apply(self, site: Site, diff: Diff) -> Handover | None:
         answer = self.apply_many(site, [(self, diff)])[0]
         if isinstance(answer, Fault):
             raise answer
+        return answer if isinstance(answer, Handover) else None
 
     @classmethod
     def apply_many(cls, site: Site, acts: Sequence[tuple[Module, Diff]]) -> Sequence[Acted]:
@@ -80,6 +102,9 @@ class Licence(Module):
         for place, module in enumerate(modules):
             try:
                 todo[place] = module._checked(users, skus, seats, needs)
+                if module.by == "group":
+                    answers[place] = module._handed()
+                    del todo[place]
             except Rejected as fault:
                 answers[place] = fault
         moving = [(place, user.id, modules[place].usage_location.upper()) for place, (user, _) in todo.items()
@@ -108,8 +133,23 @@ class Licence(Module):
         if not self.usage_location and not user.usage_location:
             raise Rejected("graph", f"{self.address} has no usage location", remedy="give usage_location")
         if sku.id not in user.licences:
+            self._excluded(user, sku, skus)
             if seats[self.sku] < 1:
                 raise Rejected("graph", f"too few seats of {self.sku}: have {sku.free}, need {needs[self.sku]} now",
                                code="CountViolation", remedy="buy more seats, or take some back")
             seats[self.sku] -= 1
         return user, sku
+
+    def _excluded(self, user: User, sku: Sku, skus: Mapping[str, Sku]) -> None:
+        """Two different mailbox plans exclude each other (MutuallyExclusiveViolation)."""
+        for other in skus.values():
+            if other.id in user.licences and other.plans and sku.plans and not set(other.plans) & set(sku.plans):
+                raise Rejected(
+                    "graph", f"{self.address} has {other.part_number} ({', '.join(other.plans)}), which excludes "
+                             f"{sku.part_number} ({', '.join(sku.plans)})", code="MutuallyExclusiveViolation",
+                    remedy=f"take {other.part_number} away first, or let the row's sku be {other.part_number}")
+
+    def _handed(self) -> Handover:
+        return Handover("text", f"{self.address} gets {self.sku} from a group",
+                        f"Put {self.address} into the group that carries {self.sku} (Microsoft 365 admin centre, "
+                        "Billing, Licences, the product, Groups); mailmove sees the licence when it has come.")

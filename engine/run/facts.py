@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from engine.contract import Phase, State, Template
@@ -22,18 +23,18 @@ class JournalFacts:
     def proven(self, module_name: str, row: str) -> bool:
         return any(
             self.stand.phases[template.index][slot] in guards.PROVEN
-            for template in self._by_module.get(module_name, ()) for slot in template.slots_of(row))
+            for template in self._by_module.get(module_name, ()) for slot in _slots(template, row))
 
     def held_since(self, module_name: str, row: str) -> datetime | None:
         for template in self._by_module.get(module_name, ()):
-            for slot in template.slots_of(row):
+            for slot in _slots(template, row):
                 if self.stand.phases[template.index][slot] in guards.PROVEN:
                     return self.stand.held_since(template.index, slot)
         return None
 
     def before(self, module_name: str, row: str) -> State | None:
         for template in self._by_module.get(module_name, ()):
-            for slot in template.slots_of(row):
+            for slot in _slots(template, row):
                 return self.stand.before(template.index, slot)
         return None
 
@@ -50,3 +51,11 @@ class JournalFacts:
 
     def overridden(self, guard: str, row: str) -> bool:
         return self.stand.fold.overridden(guard, row) is not None
+
+
+def _slots(template: Template, row: str) -> Sequence[int]:
+    """A module may be used on rows of several kinds; those that have no such row have nothing to say of it."""
+    try:
+        return template.slots_of(row)
+    except KeyError:
+        return ()

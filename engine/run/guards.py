@@ -192,6 +192,10 @@ class Guards:
         mailboxes = self._related("batches", batch, "mailboxes")
         if not mailboxes:
             return Verdict(guard, False, "no mailbox of the batch is known: an empty list proves nothing")
+        idle = [address for address in mailboxes if self._has_a_person(address)
+                and not self.facts.waived("mailboxes", address) and not self.facts.proven("mailbox_use", address)]
+        if idle:
+            return Verdict(guard, False, self._first(idle, "mailbox(es) whose people do not work in the cloud (B-44)"))
         if self.staged:
             source = self.site.directory.mailboxes()
             for address in mailboxes:
@@ -318,7 +322,7 @@ class Guards:
                                                  or now - user.last_success > SYNC_AGE_MAX):
                 left.append(f"{address}: last synced more than 48 hours ago")
             elif address not in licensed and self._needs_licence(address):
-                left.append(f"{address}: no licence")
+                left.append(f"{address}: no licence (licences come before MX: C-22)")
             elif converted and not self.facts.proven("delivery_probe", address):
                 left.append(f"{address}: forwarding not proven")
             elif not self.facts.proven("item_counts", address):
@@ -333,6 +337,13 @@ class Guards:
         """A planned mailbox without a product (a shared one, a room) needs none; an unplanned one is not let off."""
         try:
             return bool(self.program.rows.fields("mailboxes", address).get("sku"))
+        except KeyError:
+            return True
+
+    def _has_a_person(self, address: str) -> bool:
+        """Shared mailboxes, rooms and equipment never act by themselves."""
+        try:
+            return self.program.rows.fields("mailboxes", address).get("type") in (None, "", "user")
         except KeyError:
             return True
 

@@ -209,7 +209,7 @@ class Preview:
         if one.diff is None and not predicted:
             self.stand.keep(task, one, one.state)
             self.stand.note_satisfied(task, one.slot, self.now)
-            self._add(template, "same", "already so", row)
+            self._add(template, "same", _remarked("already so", one), row)
             return True
         self._predict(template, one, thing)
         if one.diff is None:
@@ -255,7 +255,7 @@ class Preview:
                 guarded[name] = "passes" if verdict.passed else verdict.reason
         self._dates(template, one.slot)
         if text is None:
-            text = self._text(template, word, one.diff)
+            text = _remarked(self._text(template, word, one.diff), one)
         self._add(template, word, text, one.row, guarded=guarded, undo=template.module.undo)
 
     def _dates(self, template: Template, slot: int) -> None:
@@ -388,6 +388,11 @@ def describe(diff: Diff) -> str:
 
 def _fields(diff: Diff) -> str:
     return ", ".join(change.field for change in diff.changes) + ": each its own"
+
+
+def _remarked(text: str, one: Seen) -> str:
+    remark = one.module.remark(one.state)
+    return f"{text}; {remark}" if remark else text
 
 
 def _sent(module: Module) -> str:

@@ -82,6 +82,11 @@ def resolve(journal: Journal, *, task: str, rows: Sequence[str] = (), by: str, r
     if not done and any(each.what == "checklist" for each in chosen):
         _refuse("a checklist cannot be done again", f"«{task}» is a checklist.", "Say --done when it is.",
                 f'mailmove resolve "{task}" --done')
+    lists = [each for each in chosen if each.what == "checklist"]
+    wanted = next((str(each.ask["evidence"]) for each in lists if each.ask.get("evidence")), "")
+    if done and wanted and not evidence.strip():
+        _refuse("evidence is asked for", f"«{task}» wants: {wanted}.", "Say what was seen, or where it is kept.",
+                f'mailmove resolve "{task}" --done --evidence TEXT')
     body = {"how": "done" if done else "redo", "redo": not done, "evidence": evidence}
     return _say(journal, "resolved", chosen, by, reason, lambda each: body)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,34 @@ def test_a_sender_without_a_licence_is_told_before_graph_is_asked(migration: Mig
         inventory.write_text(text)
     assert "nobody@contoso.onmicrosoft.com has no licensed mailbox: no letter can leave it" in said
     assert "`through: smtp`" in migration.say(migration.folder / "unlicensed.yml", "status", state="unlicensed")
+
+
+@pytest.mark.requirement("C-18", "B-43", "B-44")
+def test_the_dossier_lists_letters_what_became_of_them_and_who_works_in_the_cloud(tmp_path: Path) -> None:
+    with migrating("cutover", tmp_path, cloud_mailboxes=[
+            {"address": f"{each}@contoso.com"} for each in ("anna", "ben", "carla")]) as migration:
+        path = migration.play(PLAYBOOK + """
+        - name: The person uses the cloud mailbox
+          mailbox_use: {address: "{{ target }}", since: "{{ announced.sent_at | text }}"}
+    - name: Proof
+      targets: organisation
+      needs: [{name: Announce the move, rows: all}]
+      tasks:
+        - name: A message arrives
+          delivery_probe: {id: proof, to: mailmove@contoso.onmicrosoft.com, through: source}
+""")
+        migration.apply(path)
+        migration.pass_time(days=2)
+        migration.apply(path, code=0)
+        migration.say(path, "report", "--html", str(tmp_path / "dossier.html"))
+    page = (tmp_path / "dossier.html").read_text()
+    parts = page.split("<h2>")
+    told = {part.partition("</h2>")[0]: part for part in parts[1:]}
+    assert told["Letters"].count("<tr>") == 4 and "template " in told["Letters"]
+    assert told["Letters seen in the trace"].count("status Delivered") == 3
+    assert told["Who works in the cloud"].count("last used 2026-11-0") == 3
+    assert told["Proofs of delivery"].count("delivered at") == 1
+    assert "Hello Anna" not in page
 
 
 PLANNED = """\

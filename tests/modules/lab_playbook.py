@@ -61,7 +61,9 @@ class Migration:
 @contextmanager
 def migrating(kind: str, folder: Path, **more: Any) -> Iterator[Migration]:
     """`more` changes the organisation's description: sender, exchange, rows …"""
-    described = description(kind) | {"sender": "mailmove@contoso.onmicrosoft.com"} | more
+    described = description(kind)
+    described["rows"] |= more.pop("rows", {})
+    described |= {"sender": "mailmove@contoso.onmicrosoft.com"} | more
     work = folder / "work"
     (work / "letters").mkdir(parents=True)
     if kind == "staged":
