@@ -78,6 +78,7 @@ class Tenant:
         self.last_sync: datetime | None = None
         self._by_proxy: dict[str, Recipient] = {}
         self._by_id: dict[str, Recipient] = {}
+        self._by_upn: dict[str, Recipient] = {}
         self._hidden: dict[str, datetime] = {}
         self._by_message: dict[str, list[Message]] = {}
         self._by_recipient: dict[str, list[Message]] = {}
@@ -177,7 +178,8 @@ class Tenant:
     def find(self, identity: str) -> Recipient | None:
         """By address, proxy address, user name, alias-free display name or object id; only what is visible."""
         key = identity.lower().removeprefix("smtp:")
-        found = self._by_proxy.get(key) or self._by_id.get(key) or self.recipients.get(key)
+        found = (self._by_proxy.get(key) or self._by_id.get(key) or self.recipients.get(key)
+                 or self._by_upn.get(key))
         return found if found is not None and self.visible(f"recipient/{found.address}") else None
 
     def listed(self) -> Sequence[Recipient]:
@@ -231,7 +233,8 @@ class Tenant:
         if any((each.upn or each.address) == upn for each in self.recipients.values() if each.is_user and each != user):
             raise ServiceError("", "Another object with the same value for property userPrincipalName already exists.",
                                400, "Request_BadRequest")
-        user.upn = upn
+        self._by_upn.pop(user.upn, None)
+        user.upn, self._by_upn[upn] = upn, user
         self.counters.effect(f"user/{user.address} sign_in_name")
 
     def add_mail_user(self, source: SourceMailbox) -> Recipient:
@@ -304,6 +307,8 @@ class Tenant:
 
     def _enter(self, made: Recipient) -> None:
         self.recipients[made.address] = self._by_id[made.id] = made
+        if made.upn:
+            self._by_upn[made.upn] = made
         for proxy in made.proxies:
             if proxy[:5].lower() == "smtp:":
                 self._by_proxy[proxy[5:].lower()] = made

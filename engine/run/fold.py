@@ -307,7 +307,8 @@ class Fold:
             self._retried[identity] = seq
             place = self._index.get(identity)
             if place is not None:
-                self._attempts[place] = self._waiting[place] = 0
+                # told anew if it parks as before: the word has taken the row off the list of what stands still
+                self._attempts[place] = self._waiting[place] = self._parked[place] = 0
         elif kind == "waived":
             said = self._waived.setdefault(row, {})
             said[task] = seq

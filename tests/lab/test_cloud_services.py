@@ -284,3 +284,35 @@ def test_a_tenant_that_synchronises_from_the_start_has_done_so_lately() -> None:
     assert row["onPremisesSyncEnabled"] is True and row["onPremisesLastSyncDateTime"] == "2026-11-02T07:00:00Z"
     off = cloud(description("cutover", exchange="2010")).graph("GET", "/organization")[1]["value"][0]
     assert off["onPremisesSyncEnabled"] is None and off["onPremisesLastSyncDateTime"] is None
+
+
+def test_a_deleted_user_keeps_its_addresses_until_it_is_purged(lab: Cloud) -> None:
+    user = lab.tenant.find("user0@contoso.com")
+    assert user is not None
+    assert lab.graph("DELETE", "/users/user0@contoso.com")[0] == 204
+    assert lab.graph("GET", "/users/user0@contoso.com")[0] == 404
+    gone = lab.graph("GET", "/directory/deletedItems/graph.user", select="id,proxyAddresses")[1]["value"]
+    assert [each["id"] for each in gone] == [user.id] and "SMTP:user0@contoso.com" in gone[0]["proxyAddresses"]
+    assert lab.tenant.holder(["user0@contoso.com"]) is user
+    assert lab.graph("DELETE", f"/directory/deletedItems/{user.id}")[0] == 204
+    assert lab.tenant.holder(["user0@contoso.com"]) is None
+    assert lab.graph("DELETE", f"/directory/deletedItems/{user.id}")[0] == 404
+
+
+def test_a_sign_in_name_is_unique_in_a_verified_domain_and_not_for_synchronised_users(lab: Cloud) -> None:
+    lab.tenant._there_before("extra@contoso.com", "Extra")
+    lab.tenant._there_before("other@contoso.com", "Other")
+    for upn, status in (("other@contoso.com", 400), ("extra@fabrikam.com", 400), ("e.x@contoso.com", 204)):
+        assert lab.graph("PATCH", "/users/extra@contoso.com", {"userPrincipalName": upn})[0] == status
+    assert lab.graph("GET", "/users/e.x@contoso.com")[1]["userPrincipalName"] == "e.x@contoso.com"
+    assert lab.graph("GET", "/users/extra@contoso.com")[0] == 404  # Graph knows it by its new name only
+    assert lab.graph("PATCH", "/users/user0@contoso.com", {"userPrincipalName": "x@contoso.com"})[0] == 400
+
+
+def test_the_pause_for_out_of_date_servers_has_at_most_ninety_days(lab: Cloud) -> None:
+    lab.faults.set({"kind": "forwarding", "error": "E26"})
+    assert lab.row("Get-OnPremServerReportInfo")["EnforcementStage"] == "Blocking"
+    for days, well in ((91, False), (90, True)):
+        said = lab.desk.type(f"New-TenantExemptionInfo -BlockingScenario UnpatchedOnPremServer -ExemptionDays {days}")
+        assert said["ok"] is well
+    assert lab.rows("Get-OnPremServerReportInfo") == [] and len(lab.rows("Get-TenantExemptionInfo")) == 1
