@@ -134,3 +134,24 @@ def test_a_management_path_and_single_sign_on_are_asked_for_where_there_is_need(
         assert by_name[name].when(0, yes) is True and by_name[name].when(0, no) is False, name
     assert any("IsExchangeCloudManaged" in each for each in
                by_name["A management path stays"].bind(0, NO_OUTPUTS).items)
+
+
+@pytest.mark.requirement("B-10")
+@pytest.mark.parametrize("kind", ["cutover", "staged"])
+def test_who_had_unified_messaging_is_on_the_list_for_cloud_voicemail(kind: str) -> None:
+    made = program(kind)
+    template = next(each for each in made.templates if each.name.startswith("Cloud Voicemail"))
+
+    class Saved:
+        def __init__(self, **before: Any) -> None:
+            self.before = before
+
+        def register(self, home: str, row: str, name: str) -> dict[str, Any]:
+            return {"voice": {"enabled": False, "before": self.before}}[name]
+
+    had, had_not = Saved(enabled=True, extensions=("4711", "4712")), Saved(enabled=False)
+    assert template.when(0, had) is True and template.when(0, had_not) is False
+    (item,) = template.bind(0, had).items
+    assert template.row(0) in item and item.endswith("extension 4711, 4712"), item
+    assert comes_before(kind, "Mail from outside arrives in the cloud", template.name)
+    assert comes_before(kind, template.name, "The old mail system may be switched off")
