@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from engine.connections import Site
 
 ANSWER_SECONDS = 60.0
+#: Which door speaks how (RFC 8314, section 3.3): the commonest reason of a line that never comes to words.
+DOORS = "see that port and tls fit: 465 is tls, 587 and 25 are starttls"
 
 
 class Smtp:
@@ -72,6 +74,7 @@ class Smtp:
         is refused, InDoubt when the line broke after DATA.
         """
         to = str(message["To"])
+        self._plain(to)
         data = message.as_bytes(policy=CRLF)
         with self._lock:
             line = self._addressed(to)
@@ -88,20 +91,47 @@ class Smtp:
                 self._reset(line)
                 self._refuse(code, words, f"a letter to {to}")
 
+    def probe(self, to: str = "") -> str:
+        """Goes as far as a letter would, sends none, and says how far that was. For `doctor`.
+
+        Signs in, and has the sender and – where one is given – a recipient accepted. Raises as `send` does, but never
+        InDoubt: nothing is handed over.
+        """
+        if to:
+            self._plain(to)
+        with self._lock:
+            self._drop()  # the settings are proved, not a line that was opened before
+            line = self._addressed(to)
+            protected = line.sock.version() if isinstance(line.sock, ssl.SSLSocket) else "no TLS"
+            self._reset(line)
+            self._drop()
+        signed = f", signed in as {self._settings['user']}" if self._settings.get("user") else ""
+        return f"takes mail from {self.sender}{f' to {to}' if to else ''} ({protected}{signed})"
+
+    def _plain(self, to: str) -> None:
+        if not to.isascii() or not self.sender.isascii():
+            raise Rejected(self._name, f"{to if not to.isascii() else self.sender} is not an address of ASCII letters",
+                           remedy="use the recipient's ASCII address (Exchange to 2013 knows no others)")
+
     def _addressed(self, to: str) -> smtplib.SMTP:
-        """A line on which sender and recipient are accepted. A kept line that has died meanwhile is opened anew."""
+        """A line on which sender and recipient are accepted. A kept line that has died meanwhile is opened anew.
+
+        One after the other: what is asked for the recipient while the sender is refused means nothing.
+        """
         for fresh in (self._line is None, True):
             try:
                 line = self._line = self._line or self._open()
-                for answer in (line.mail(self.sender), line.rcpt(to)):
-                    code, words = answer
+                for command, word in (("mail", self.sender), ("rcpt", to)):
+                    if not word:
+                        continue
+                    code, words = getattr(line, command)(word)
                     if code not in (250, 251):
                         if code == 421:
                             self._drop()
                         else:
                             self._reset(line)
                         if code != 421 or fresh:
-                            self._refuse(code, words, f"a letter from {self.sender} to {to}")
+                            self._refuse(code, words, f"a letter from {self.sender}{f' to {to}' if to else ''}")
                         break
                 else:
                     return line
@@ -148,14 +178,23 @@ class Smtp:
             self._refuse(error.smtp_code, error.smtp_error, "the connection")
         if isinstance(error, smtplib.SMTPNotSupportedError):
             raise Denied(self._name, f"{where} offers no sign-in that is known here") from None
-        raise Unreachable(self._name, f"no line to {where} ({type(error).__name__})") from None
+        if isinstance(error, ssl.SSLError):
+            raise Rejected(self._name, f"{where} does not speak TLS as it is asked to ({error.reason or 'SSLError'})",
+                           code="TLS", remedy=DOORS) from None
+        silent = isinstance(error, TimeoutError | smtplib.SMTPServerDisconnected)
+        raise Unreachable(self._name, f"no line to {where} ({type(error).__name__})",
+                          remedy=DOORS if silent else "") from None
 
     def _refuse(self, code: int, words: bytes | str, what: str) -> NoReturn:
         text = f"{self._host} refused {what}: {code} {_words(words)}"
         if 400 <= code < 500:
             raise Unreachable(self._name, text, code=str(code)) from None
-        if code in (530, 534, 535, 538):
-            raise Denied(self._name, text, code=str(code), remedy="give user and password of the connection") from None
+        if code in (530, 534, 535, 538) or _words(words).startswith("5.7."):  # a right is missing (RFC 3463, X.7)
+            remedy = "use another port, or say tls: starttls" if "STARTTLS" in text and self._tls == "none" else (
+                "correct user and password of the connection, or let this sender use the server" if
+                self._settings.get("user") else
+                "give user and password of the connection, or let this machine send through the server")
+            raise Denied(self._name, text, code=str(code), remedy=remedy) from None
         raise Rejected(self._name, text, code=str(code)) from None
 
     def _reset(self, line: smtplib.SMTP) -> None:

@@ -15,7 +15,7 @@ DAEMONS = "/usr/sbin:/usr/local/sbin:/sbin"
 PROGRAMS: dict[str, tuple[tuple[str, ...], bool]] = {
     "bind": (("named",), False),
     "powerdns": (("pdns_server",), False),
-    "postfix": (("postfix", "postmap"), True),
+    "postfix": (("postfix", "saslpasswd2"), True),
 }
 
 
