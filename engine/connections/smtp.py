@@ -189,7 +189,7 @@ class Smtp:
         text = f"{self._host} refused {what}: {code} {_words(words)}"
         if 400 <= code < 500:
             raise Unreachable(self._name, text, code=str(code)) from None
-        if code in (530, 534, 535, 538) or _words(words).startswith("5.7."):  # a right is missing (RFC 3463, X.7)
+        if code in (530, 534, 535, 538) or _words(words).startswith(("5.7.0 ", "5.7.1 ")):  # RFC 3463, X.7
             remedy = "use another port, or say tls: starttls" if "STARTTLS" in text and self._tls == "none" else (
                 "correct user and password of the connection, or let this sender use the server" if
                 self._settings.get("user") else
