@@ -32,7 +32,9 @@ class Finding:
 
 def lines(finding: Finding) -> Iterator[str]:
     text, _, needs = finding.text.partition("; needs ")
-    yield f"  {'ok ' if finding.well else 'ILL'}  {finding.what}: {text}"
+    first, *more = wrap(f"{finding.what}: {text}", "       ")
+    yield f"  {'ok ' if finding.well else 'ILL'}  {first.strip()}"
+    yield from more
     if needs:
         yield from wrap(f"needs {needs}", "       ")
     if finding.remedy and not finding.well:
@@ -116,9 +118,8 @@ def _exchange_online(client: Any, migration: Migration) -> str:
 def _dns(client: Any, migration: Migration) -> str:
     rows = migration.program.rows
     zones = sorted({str(rows.fields("domains", key)["zone"]) for key in rows.keys("domains")})
-    for zone in zones:
-        client.record_set(zone, "@", "SOA")
-    return f"{_count(len(zones), 'zone')} answered by every authoritative server"
+    said = [str(client.probe(zone)) for zone in zones]
+    return f"{_count(len(zones), 'zone')} answered by every authoritative server; {'; '.join(said)}"
 
 
 def _directory(client: Any, migration: Migration) -> str:

@@ -349,12 +349,17 @@ class Stage:
 
 
 def rehearse(migration: app.Migration, *, seed: int, faults: str, kills: Sequence[Kill], folder: Path,
-             extra_vars: Mapping[str, str], screen: Screen | None, world: World) -> Rehearsal:
-    """The whole migration in `folder`. Raises LabFailed when the lab does, Refusal when the person is stuck."""
+             extra_vars: Mapping[str, str], screen: Screen | None, world: World,
+             outside: Mapping[str, Any] | None = None) -> Rehearsal:
+    """The whole migration in `folder`. Raises LabFailed when the lab does, Refusal when the person is stuck.
+
+    outside: real servers that stand in for the lab's own, as the lab's description names them (docs/lab.md).
+    """
     from engine.cli import main
 
     begun = SystemClock().now()
-    with Lab(folder, organisation(migration), seed=seed, faults=faults, environment=world.environment) as lab:
+    described = {**organisation(migration), "outside": dict(outside or {})}
+    with Lab(folder, described, seed=seed, faults=faults, environment=world.environment) as lab:
         inventory = write_inventory(migration.place.inventory, lab.ready, folder)
         start = datetime.fromisoformat(lab.get("/clock")["now"])
         playbook, files = str(migration.place.playbook), ["-i", str(inventory), "--state", str(folder / "state")]

@@ -41,6 +41,10 @@ class Keeper(Protocol):
         """Make each set as its edit says, provided that it is as the edit expects."""
         ...
 
+    def probe(self, zone: str) -> str:
+        """How far the way to a change is open, without one."""
+        ...
+
 
 class Dns:
     """The client. Thread-safe. Every method raises Fault."""
@@ -142,6 +146,22 @@ class Dns:
         return self._keeper.update(zone, edits)
 
 
+    def probe(self, zone: str) -> str:
+        """What stands between us and a change of the zone, for `doctor`; nothing is changed.
+
+        Every authoritative server answers, and the way to a change is open as far as can be told without one. Once the
+        servers agree, what the inventory's resolvers show is told too: they prove nothing, and remember (RFC 2308).
+        """
+        found = self.record_set(zone, "@", "MX")
+        said = [self._keeper.probe(zone)]
+        if not found.agree:
+            said.append(f"its servers differ: {', '.join(found.lagging)}")
+        else:
+            said += [f"{resolver} shows other MX: {', '.join(shown) or 'none'}"
+                     for resolver, shown in self.servers.resolved(zone, "@", "MX").items() if shown != found.values]
+        return "; ".join(said)
+
+
 class ByHand:
     """A zone whose records a person enters, where its host has no door for programs."""
 
@@ -153,6 +173,9 @@ class ByHand:
 
     def update(self, zone: str, edits: Sequence[Edit]) -> Handover:
         return handover(zone, edits)
+
+    def probe(self, zone: str) -> str:
+        return f"{zone} is changed by hand"
 
 
 def _keeper(name: str, settings: Mapping[str, Any], site: Site, servers: Servers) -> Keeper:

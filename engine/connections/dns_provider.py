@@ -87,6 +87,11 @@ class LexiconProvider:
         left = [edit for edit, now in zip(edits, helds, strict=True) if not self._edit(zone, edit, now)]
         return handover(zone, left) if left else None
 
+    def probe(self, zone: str) -> str:
+        """Proves that the host lets us in and shows the zone; that it lets us write, only a change shows."""
+        self._records(zone, "@", "MX")
+        return f"{self._api} shows {zone}"
+
     def _edit(self, zone: str, edit: Edit, now: Held) -> bool:
         """False: not all of it could be done without a moment in which nothing stands there."""
         new = [value for value in edit.values if value not in now.rdatas]

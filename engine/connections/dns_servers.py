@@ -57,6 +57,18 @@ class Servers:
             found |= {rdata.to_text() for rrset in reply.answer if rrset.rdtype == kind for rdata in rrset}
         return tuple(sorted(found))
 
+    def resolved(self, zone: str, owner: str, kind: str) -> dict[str, tuple[str, ...]]:
+        """What each of the inventory's resolvers shows, sorted; those that do not answer are left out."""
+        name, number = dns.name.from_text(owner_name(owner, zone)), dns.rdatatype.from_text(kind)
+        found = {}
+        for resolver in self._resolvers:
+            asked = Asked(*self.place(resolver), name, number, recursive=True)
+            reply = ask([asked])[0]
+            if not isinstance(reply, str):
+                found[resolver] = tuple(sorted(
+                    held(self._name, reply, resolver, asked, authoritative=False).rdatas))
+        return found
+
     def _delegated(self, apex: str) -> tuple[str, ...]:
         names = sorted(self._resolve(dns.name.from_text(apex), dns.rdatatype.NS))
         if not names:

@@ -65,6 +65,21 @@ class SignedUpdates:
             self._send(zone, self._message(zone, edits, helds, covered, key))
         return None
 
+    def probe(self, zone: str) -> str:
+        """Proves that the key may change the zone's MX, and changes nothing: the update asks that there be no SOA,
+        which no server can grant, and would write only what stands there. Raises as `update` does."""
+        now = self.now(zone, "@", "MX")
+        message = dns.update.UpdateMessage(dns.name.from_text(host(zone)), keyring=self._key())
+        message.absent("@", dns.rdatatype.SOA)
+        for rdata in now.rdatas.values():
+            message.add("@", now.ttl or 0, rdata)
+        try:
+            self._send(zone, message)
+        except Rejected as fault:
+            if fault.code != "NXRRSET":
+                raise
+        return f"the key {self._update['key_name']} may change {zone}"
+
     def _message(self, zone: str, edits: Sequence[Edit], helds: Sequence[Held], covered: Collection[int],
                  key: dns.tsig.Key) -> dns.update.UpdateMessage:
         """covered: the edits whose set is shown by a wildcard only, and is therefore not there."""

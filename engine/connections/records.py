@@ -9,7 +9,12 @@ from __future__ import annotations
 import ipaddress
 import re
 
+import idna
+
 TYPES = ("MX", "TXT", "CNAME", "SRV", "A", "AAAA")
+
+#: ß, ς and the two joiners: another name, or none, by IDNA 2003 and by IDNA 2008.
+DEVIATING = "\u00df\u03c2\u200c\u200d"
 
 #: Numbers before the host name, by type (RFC 1035, section 3.3.9; RFC 2782).
 _NUMBERS = {"MX": 1, "SRV": 3, "CNAME": 0, "NS": 0, "PTR": 0}
@@ -24,9 +29,12 @@ def host(name: str) -> str:
     bare = name.strip().rstrip(".")
     if name.strip() == ".":
         return "."  # the null MX of RFC 7505
+    if any(each in DEVIATING for each in bare):
+        raise ValueError(f"{name!r} has a letter that old and new rules write differently (UTS 46, section 4): "
+                         "write the name in its xn-- form")
     try:
-        plain = bare.lower() if bare.isascii() else bare.encode("idna").decode().lower()
-    except UnicodeError:
+        plain = bare.lower() if bare.isascii() else idna.encode(bare, uts46=True).decode()
+    except UnicodeError:  # idna.IDNAError is one
         raise ValueError(f"{name!r} is not a host name") from None
     labels = plain.split(".")
     if len(plain) > 253 or any(not 0 < len(label) <= 63 or any(each.isspace() for each in label) for label in labels):

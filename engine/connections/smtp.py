@@ -188,7 +188,8 @@ class Smtp:
     def _refuse(self, code: int, words: bytes | str, what: str) -> NoReturn:
         text = f"{self._host} refused {what}: {code} {_words(words)}"
         if 400 <= code < 500:
-            raise Unreachable(self._name, text, code=str(code)) from None
+            raise Unreachable(self._name, text, code=str(code), remedy=(
+                "try again in some minutes: the server is busy, or puts off whom it does not know yet")) from None
         if code in (530, 534, 535, 538) or _words(words).startswith(("5.7.0 ", "5.7.1 ")):  # RFC 3463, X.7
             remedy = "use another port, or say tls: starttls" if "STARTTLS" in text and self._tls == "none" else (
                 "correct user and password of the connection, or let this sender use the server" if

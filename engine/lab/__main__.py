@@ -26,6 +26,7 @@ from engine.lab.faults import LEVELS, Faults
 from engine.lab.graph import Graph
 from engine.lab.http import Gate
 from engine.lab.migration import Migration
+from engine.lab.outside_servers import OutsideServers
 from engine.lab.source_shell import SourceShell
 from engine.lab.tenant import Tenant
 from engine.lab.tokens import Tokens
@@ -76,6 +77,10 @@ async def run(description: dict[str, Any], folder: Path, seed: int, gated: bool,
     def state() -> dict[str, Any]:
         return {"source": organisation.state(), "tenant": tenant.state(), "migration": migration.state()}
 
+    # The lab's own doors stay open beside them; nobody is told of those.
+    servers = OutsideServers(description.get("outside") or {}, organisation)
+    connections |= servers.connections
+
     def mail() -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = dict(tenant.mail())
         for each in organisation.delivered:
@@ -83,7 +88,7 @@ async def run(description: dict[str, Any], folder: Path, seed: int, gated: bool,
                 found.setdefault(each["recipient"], []).append(each)
         return found
 
-    control = Control(clock, counters, faults, Desk(cmdlets, SourceShell(organisation)), state, mail, gated)
+    control = Control(clock, counters, faults, Desk(cmdlets, SourceShell(organisation)), state, mail, gated, servers)
     runner, port = await http.listen(control.application(), HOST, handler_cancellation=True)
     runners.append(runner)
     loop = asyncio.get_running_loop()

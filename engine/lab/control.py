@@ -17,6 +17,7 @@ from engine.lab.clock import Clock
 from engine.lab.counters import Counters
 from engine.lab.desk import Desk
 from engine.lab.faults import Faults
+from engine.lab.outside_servers import OutsideServers
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -29,7 +30,7 @@ class Control:
     """`state` and `mail` answer what those paths show."""
 
     def __init__(self, clock: Clock, counters: Counters, faults: Faults, desk: Desk, state: Callable[[], Any],
-                 mail: Callable[[], Any], gated: bool) -> None:
+                 mail: Callable[[], Any], gated: bool, outside: OutsideServers) -> None:
         self.stopped = asyncio.Event()
         self._clock = clock
         self._counters = counters
@@ -38,6 +39,7 @@ class Control:
         self._state = state
         self._mail = mail
         self._gated = gated
+        self._outside = outside
         self._waiting: list[tuple[datetime | None, asyncio.Future[bool]]] = []
 
     def application(self) -> web.Application:
@@ -75,6 +77,7 @@ class Control:
         return {"now": self._clock.now().isoformat()}
 
     async def _advance(self, body: dict[str, Any]) -> Any:
+        await self._outside.settle()
         self._clock.advance(float(body["seconds"]))
         return await self._now(body)
 
@@ -87,6 +90,7 @@ class Control:
             if until is None:
                 await asyncio.sleep(IDLE_SECONDS)
             else:
+                await self._outside.settle()
                 self._clock.move_to(until)
             return await self._now(body)
         entry = (until, asyncio.get_running_loop().create_future())
@@ -102,6 +106,7 @@ class Control:
 
     async def _grant(self, body: dict[str, Any]) -> Any:
         """The earliest wait is released; the clock moves on to its time only when `move` says so."""
+        await self._outside.settle()
         open_ = [each for each in self._waiting if not each[1].done()]
         if not open_:
             return {"granted": False, "now": self._clock.now().isoformat()}
@@ -127,9 +132,11 @@ class Control:
     # ---------------------------------------------------------------------------------------------- what is so
 
     async def _show_state(self, body: dict[str, Any]) -> Any:
+        self._outside.follow()
         return self._state()
 
     async def _digest(self, body: dict[str, Any]) -> Any:
+        self._outside.follow()
         text = json.dumps(self._state(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return {"digest": hashlib.sha256(text.encode()).hexdigest()}
 

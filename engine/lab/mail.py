@@ -65,7 +65,7 @@ class Transport:
             return "550 5.7.1 Unable to relay"
         # Only what all authoritative servers say: while they differ, the world would go now here, now there.
         hosts = sorted((int(preference), host.rstrip(".").lower()) for preference, host in (
-            value.split() for value in self._organisation.dns.lookup_public(domain, "MX")))
+            value.split() for value in self._organisation.public.lookup_public(domain, "MX")))
         if not hosts:
             return f"451 4.4.4 Mail exchangers of {domain} cannot be told now"
         best = hosts[0][1]

@@ -36,6 +36,18 @@ class Cloud(Protocol):
         ...
 
 
+class PublicDns(Protocol):
+    """The zones as the world sees them: the lab's own, or those of real servers in their place."""
+
+    def lookup_public(self, name: str, rtype: str) -> list[str]:
+        """Values in zone-file form, sorted, as all authoritative servers say; [] when they differ or have none."""
+        ...
+
+    def state(self) -> dict[str, dict[str, list[str]]]:
+        """Every record set but SOA as "TTL value" texts, by zone and "label TYPE"."""
+        ...
+
+
 class SourceMailbox:
     """A user object of the directory that has, or had, a mailbox.
 
@@ -132,6 +144,8 @@ class Organisation:
     #: who may do what in the directory; made when it is filled
     rights: Rights | None = None
     effect: Callable[[str], None] = lambda name: None
+    #: what the world sees of the zones; None: what `dns` holds
+    public_dns: PublicDns | None = None
     #: the SMTP line with which the cloud refuses mail from this organisation's server, "" while it takes it
     cloud_refuses: Callable[[], str] = lambda: ""
 
@@ -245,6 +259,11 @@ class Organisation:
                                "subject": subject, "at": at.isoformat(), "where": where})
         self.effect(f"mail/{message_id} deliver")
 
+    @property
+    def public(self) -> PublicDns:
+        """The zones as the world sees them."""
+        return self.public_dns or self.dns
+
     # ---------------------------------------------------------------------------------------------- state
 
     def state(self) -> dict[str, Any]:
@@ -256,7 +275,7 @@ class Organisation:
                           "own_x500": f"x500:{mailbox.legacy_dn}".lower().encode() in {
                               value.lower() for value in mailbox.entry.attributes.get("proxyAddresses", ())}}
                 for address, mailbox in sorted(self.mailboxes.items())},
-            "dns": self.dns.state(),
+            "dns": self.public.state(),
             "delivered": sorted((each["message_id"], each["recipient"], each["where"]) for each in self.delivered),
         }
 

@@ -125,7 +125,7 @@ class Tenant:
         """POST /domains/{id}/verify: succeeds once the TXT is at all authoritative servers."""
         if domain.verified:
             return domain
-        texts = [_joined(each) for each in self.organisation.dns.lookup_public(domain.name, "TXT")]
+        texts = [_joined(each) for each in self.organisation.public.lookup_public(domain.name, "TXT")]
         if domain.verification not in texts:
             raise ServiceError("", f"Domain verification failed with the following error: 'The TXT record "
                                    f"{domain.verification} was not found at {domain.name}.'", 400, "Request_BadRequest")

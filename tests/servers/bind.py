@@ -26,6 +26,8 @@ from tests.servers.process import HOST, Process, free_port, own_copy
 Records = Iterable[tuple[str, int, str, Iterable[str]]]
 
 KEY = "mailmove-key"
+#: A key the servers know, and that may change nothing.
+POOR = "poor-key"
 #: Who asks from here is inside, and sees the internal view.
 INSIDE = "127.0.0.3"
 
@@ -131,7 +133,7 @@ class Bind:
                        f"forwarders {{ {HOST} port {self.ports['secondary']}; }}; }};\n" for zone in self.zones)
 
     def _key(self) -> str:
-        return f'key "{KEY}" {{ algorithm hmac-sha256; secret "{self.secret}"; }};\n'
+        return "".join(f'key "{name}" {{ algorithm hmac-sha256; secret "{self.secret}"; }};\n' for name in (KEY, POOR))
 
     def _serves(self, zone: str, port: int) -> bool:
         query = dns.message.make_query(zone, "SOA")

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from email.message import Message
 from pathlib import Path
@@ -93,11 +93,12 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 class Postfix:
-    """`recipients`: who has a mailbox; None: everybody in `domains`."""
+    """`recipients`: who has a mailbox of his own; None: all letters for `domains` lie in one."""
 
-    def __init__(self, folder: Path, domains: Sequence[str], recipients: Sequence[str] | None = None) -> None:
+    def __init__(self, folder: Path, domains: Sequence[str], recipients: Sequence[str] | None = None,
+                 doors: Iterable[str] = DOORS) -> None:
         self.folder = folder
-        self.ports = {door: free_port() for door in DOORS}
+        self.ports = {door: free_port() for door in doors}
         owner = pwd.getpwnam("postfix")
         for name in ("etc", "etc/sasl", "queue", "data", "mail", "log"):
             (folder / name).mkdir()
@@ -121,11 +122,12 @@ class Postfix:
         (folder / "etc" / "master.cf").write_text(SERVICES + "".join(
             f"{HOST}:{self.ports[door]} inet n - n - - smtpd -o syslog_name=postfix/{door}"
             + "".join(f" -o {setting.format(host=HOST, policy=self._greylist.port)}" for setting in settings) + "\n"
-            for door, settings in DOORS.items()))
+            for door, settings in DOORS.items() if door in self.ports))
         subprocess.run([program("postfix"), "-c", folder / "etc", "check"], check=True)  # makes the queue's folders
         daemons = subprocess.run([program("postconf"), "-c", folder / "etc", "-h", "daemon_directory"], check=True,
                                  capture_output=True, text=True).stdout.strip()
-        self.process = Process([Path(daemons) / "master", "-c", folder / "etc", "-d"], folder / "log" / "master",
+        # It writes to its own log, not to where it was started from.
+        self.process = Process([Path(daemons) / "master", "-c", folder / "etc", "-d"], folder / "log" / "mail",
                                lambda: all(map(self._greets, self.ports.values())))
 
     def _accounts(self, owner: pwd.struct_passwd) -> None:
@@ -141,7 +143,7 @@ class Postfix:
         """The whole of it is up: master listens long before a service answers."""
         try:
             with socket.create_connection((HOST, port), 5) as line:
-                return port == self.ports["smtps"] or bool(line.recv(1))  # behind TLS the client speaks first
+                return port == self.ports.get("smtps") or bool(line.recv(1))  # behind TLS the client speaks first
         except OSError:
             return False
 
@@ -150,6 +152,11 @@ class Postfix:
         signs_in = {"user": f"{USER}@mail.contoso.com", "password": PASSWORD} if door in ("submission", "smtps") else {}
         return {"host": HOST, "port": self.ports[door], "tls": "tls" if door == "smtps" else "starttls",
                 "sender": "migration@contoso.com", "ca_file": str(self.ca_file), **signs_in, **changes}
+
+    def outside(self, door: str) -> dict[str, Any]:
+        """The same, and where the lab finds what this server has taken."""
+        return {"connection": self.connection(door), "maildir": str(self.folder / "mail"),
+                "queue": str(self.folder / "queue")}
 
     def letters(self) -> list[Message]:
         """Every letter that lies in a mailbox, after the queue has emptied."""
@@ -206,13 +213,14 @@ class Greylist:
 
 
 @contextmanager
-def postfix(domains: Sequence[str], recipients: Sequence[str] | None = None) -> Iterator[Postfix]:
+def postfix(domains: Sequence[str], recipients: Sequence[str] | None = None,
+            doors: Iterable[str] = DOORS) -> Iterator[Postfix]:
     """In a folder of its own that Postfix' unprivileged parts can enter, which a test's own folder is not."""
     folder = Path(tempfile.mkdtemp(prefix="mailmove-postfix-"))
     folder.chmod(0o755)
     made = None
     try:
-        made = Postfix(folder, domains, recipients)
+        made = Postfix(folder, domains, recipients, doors)
         yield made
     finally:
         if made is not None:

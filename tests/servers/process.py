@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import signal
 import socket
@@ -23,13 +24,13 @@ class ServerFailed(Exception):
 
 
 def free_port(host: str = HOST) -> int:
-    """A port that is free now for TCP and UDP alike."""
+    """A port that is free now for TCP and UDP alike, and that no outgoing connection will be given meanwhile."""
     while True:
+        port = 10_000 + secrets.randbelow(20_000)  # below what systems hand out by themselves (RFC 6335, Linux)
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, \
                 socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            tcp.bind((host, 0))
-            port: int = tcp.getsockname()[1]
             try:
+                tcp.bind((host, port))
                 udp.bind((host, port))
             except OSError:
                 continue
