@@ -427,7 +427,7 @@ class Program:
 class Handover:
     """`apply` could not act and hands exact text to a person; the row parks and is settled by reading.
 
-    kind: "powershell", "dns", "text". `text` may hold several rows' lines; it never holds a secret.
+    kind: "powershell", "dns", "internal_dns", "text". `text` may hold several rows' lines; it never holds a secret.
     """
 
     kind: str

@@ -105,30 +105,37 @@ class Workplace:
                                password=self.account.get("password", ""))
         return json.dumps(answer)
 
-    def enter_records(self, text: str) -> str:
-        """Replaces each record set the text names, as the DNS host's page would, by a signed update (RFC 2136)."""
+    def enter_records(self, text: str, connection: str = "dns") -> str:
+        """Takes away and adds the values the text names, as at the DNS host's page, by signed updates (RFC 2136)."""
         import dns.name
         import dns.query
         import dns.rdatatype
         import dns.tsig
         import dns.update
 
-        settings = self.lab.ready["connections"]["dns"]["update"]
-        sets: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        settings = self.lab.ready["connections"][connection]["update"]
+        gone: list[tuple[str, str, str]] = []
+        added: list[tuple[str, int, str, str]] = []
         for line in text.splitlines():
-            words = line.split(None, 4)
-            if len(words) == 5 and words[1].isdigit() and words[2].upper() == "IN":
-                sets.setdefault((words[0], words[3].upper()), []).append((int(words[1]), words[4]))
+            words = line.removeprefix("; remove: ").split(None, 4 - line.startswith("; remove: "))
+            if line.startswith("; remove: ") and len(words) == 4:
+                gone.append((words[0], words[2], words[3]))
+            elif len(words) == 5 and words[1].isdigit() and words[2].upper() == "IN":
+                added.append((words[0], int(words[1]), words[3].upper(), words[4]))
         host, _, port = str(settings["server"]).rpartition(":")
         key = {dns.name.from_text(settings["key_name"]): dns.tsig.Key(
             settings["key_name"], settings["secret"], settings.get("algorithm", "hmac-sha256"))}
-        for (owner, kind), values in sets.items():
-            update = dns.update.UpdateMessage(self._zone(owner), keyring=key)
-            update.delete(owner, kind)
-            for ttl, value in values:
-                update.add(owner, ttl, kind, value)
+        owners = [*(each[0] for each in gone), *(each[0] for each in added)]
+        for zone in dict.fromkeys(map(self._zone, owners)):
+            update = dns.update.UpdateMessage(zone, keyring=key)
+            for owner, kind, value in gone:
+                if self._zone(owner) == zone:
+                    update.delete(owner, kind, value)
+            for owner, ttl, kind, value in added:
+                if self._zone(owner) == zone:
+                    update.add(owner, ttl, kind, value)
             dns.query.tcp(update, host, timeout=10, port=int(port))
-        return f"{len(sets)} record sets"
+        return f"{len(gone)} values away, {len(added)} added"
 
     def _zone(self, owner: str) -> str:
         zones: Sequence[str] = list(self.lab.ready["connections"]["dns"]["servers"])

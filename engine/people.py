@@ -25,7 +25,7 @@ class Desk(Protocol):
 
     def type_powershell(self, script: str) -> str: ...
 
-    def enter_records(self, text: str) -> str: ...
+    def enter_records(self, text: str, connection: str) -> str: ...
 
 
 @dataclass
@@ -117,6 +117,6 @@ class Person:
             return
         if handover["kind"] == "powershell":
             self.desk.type_powershell(text)
-        elif handover["kind"] == "dns":
-            self.desk.enter_records(text)
+        elif handover["kind"] in ("dns", "internal_dns"):
+            self.desk.enter_records(text, handover["kind"])
         self.said.append(f"typed «{handover['title']}»")

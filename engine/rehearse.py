@@ -369,7 +369,7 @@ def rehearse(migration: app.Migration, *, seed: int, faults: str, kills: Sequenc
             return main(argv, out, err, world), out.getvalue(), err.getvalue()
 
         connections = lab.ready["connections"]
-        account = connections.get("ews") or connections.get("directory") or {}
+        account = connections.get("directory") or {}  # Exchange 2003 has no EWS, and an account all the same
         words = ["-p", playbook, *files]
         person = Person(command, words, Workplace(lab, account))
         extra = [word for name, value in extra_vars.items() for word in ("-e", f"{name}={value}")]

@@ -33,6 +33,7 @@ CLIENTS = {
     "graph": ("engine.connections.graph", "Graph"),
     "exchange_online": ("engine.connections.exchange_online", "ExchangeOnline"),
     "dns": ("engine.connections.dns", "Dns"),
+    "internal_dns": ("engine.connections.dns", "Dns"),
     "directory": ("engine.connections.directory", "Directory"),
     "ews": ("engine.connections.ews", "Ews"),
     "published": ("engine.connections.published", "Published"),

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ldap3.utils.conv import escape_filter_chars
+
 from engine.connections.directory_objects import Attributes, text
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 #: Attributes by which one object stands in for, manages or restricts another (C-13).
 REFERENCES = ("manager", "publicDelegates", "managedBy", "altRecipient", "authOrig", "unauthOrig", "dLMemSubmitPerms",
               "dLMemRejectPerms")
+#: Of groupType (MS-ADTS, section 2.2.12): the group is a security principal.
+_SECURITY_ENABLED = 0x8000_0000
 #: What marks a connection point as Autodiscover's own (MS-OXDISCO).
 _AUTODISCOVER = "77378F46-2C66-4aa9-A6A6-3E7A48B19596"
 #: What a cutover moves: mailboxes, mail users, mail contacts and mail-enabled groups (C-12).
@@ -68,6 +72,24 @@ def references(site: Site) -> tuple[Mapping[str, Referring], Mapping[str, str]]:
             for name in REFERENCES if name in each}) for dn, each in found}
         return referring, {dn.lower(): _primary(each) for dn, each in found}
     return site.listing("directory", "references", load)
+
+
+def security_groups(site: Site) -> Mapping[str, bool]:
+    """Every mail-enabled group by primary address: whether it is a security principal too (C-11)."""
+    def load() -> Mapping[str, bool]:
+        found = site.directory.search("(&(objectClass=group)(proxyAddresses=*))",
+                                      ("mail", "proxyAddresses", "groupType"))
+        return {_primary(each): bool(int(text(each, "groupType") or 0) & _SECURITY_ENABLED) for _, each in found}
+    return site.listing("directory", "security groups", load)
+
+
+def throttling_policy(site: Site, account: str) -> str | None:
+    """The distinguished name of the account's own throttling policy; "" for the default one, None: no such account."""
+    short = account.rpartition("\\")[2]
+    name = "userPrincipalName" if "@" in short else "sAMAccountName"
+    found = site.directory.search(f"(&(objectClass=user)({name}={escape_filter_chars(short)}))", (
+        "msExchThrottlingPolicyDN", "cn"))
+    return text(found[0][1], "msExchThrottlingPolicyDN") if len(found) == 1 else None
 
 
 def connection_points(site: Site) -> Mapping[str, ConnectionPoint]:

@@ -76,6 +76,7 @@ msExchMobileMailboxFlags integer 2007; msExchELCMailboxFlags integer 2007; msExc
 msExchUMTemplateLink dn 2007; msExchUMRecipientDialPlanLink dn 2007
 msExchArchiveGUID octets 2010; msExchArchiveName text multi 2010; msExchArchiveQuota integer 2010
 msExchArchiveWarnQuota integer 2010; msExchRBACPolicyLink dn 2010; msExchRemoteRecipientType integer 2010
+msExchThrottlingPolicyDN dn 2010
 """
 
 
@@ -258,7 +259,7 @@ class Directory:
         """One attribute as the system itself sets it: what clients may not write, and what its own services do."""
         assert self.schema[name.lower()].name == name
         self._leave(entry)
-        entry.attributes = {**entry.attributes, name: values}
+        entry.attributes = {each: found for each, found in {**entry.attributes, name: values}.items() if found}
         entry.encoded, entry.folded = {}, {}
         self._enter(entry)
 

@@ -73,14 +73,14 @@ class Zones:
         self._effect = effect
         self._key = dns.tsig.Key(dns.name.from_text(key_name), secret, dns.tsig.HMAC_SHA256)
         self._zones: dict[dns.name.Name, Zone] = {}
-        self._internal: dict[dns.name.Name, Records] = {}
+        self._internal: dict[dns.name.Name, Zone] = {}
         self._cache: dict[Owner, tuple[datetime, dns.rcode.Rcode, list[dns.rrset.RRset], dns.rrset.RRset]] = {}
 
     def add(self, origin: str, lines: Iterable[tuple[str, int, str, Iterable[str]]]) -> None:
         """A zone as at the start: (label, TTL in seconds, type, values in zone-file form) per record set.
 
-        SOA and NS of the apex must be among them. The internal view keeps this form for ever, with private
-        addresses: what a look-up inside the company shows proves nothing about the public zone.
+        SOA and NS of the apex must be among them. The internal view begins with the same records and private
+        addresses, and is changed by itself: what a look-up inside shows proves nothing about the public zone.
         """
         name = dns.name.from_text(origin)
         records: Records = {}
@@ -89,7 +89,7 @@ class Zones:
             owner = dns.name.from_text(label, name) if label != "@" else name
             records[owner, rdatas[0].rdtype] = dns.rdataset.from_rdata_list(ttl, rdatas)
         self._zones[name] = Zone(name, records)
-        self._internal[name] = {owner: _private(rdataset) for owner, rdataset in records.items()}
+        self._internal[name] = Zone(name, {owner: _private(rdataset) for owner, rdataset in records.items()})
 
     def names(self) -> list[str]:
         """Zone apexes, without the trailing dot, in order of making."""
@@ -109,14 +109,9 @@ class Zones:
         return sorted(rdata.to_text() for rdata in primary)
 
     def state(self) -> dict[str, dict[str, list[str]]]:
-        """Every record set but SOA as "TTL value" texts, by zone and "label TYPE": the primary's view."""
-        return {
-            zone.origin.to_text(omit_final_dot=True): {
-                f"{_label(name, zone)} {dns.rdatatype.to_text(kind)}":
-                    sorted(f"{rdataset.ttl} {rdata.to_text()}" for rdata in rdataset)
-                for (name, kind), rdataset in sorted(zone.records.items()) if kind != SOA
-            } for zone in self._zones.values()
-        }
+        """Every record set but SOA as "TTL value" texts, by zone and "label TYPE": the primary's view, and inside."""
+        return {f"{zone.origin.to_text(omit_final_dot=True)}{suffix}": _texts(zone)
+                for zones, suffix in ((self._zones, ""), (self._internal, " inside")) for zone in zones.values()}
 
     # ---------------------------------------------------------------------------------------- answering
 
@@ -153,8 +148,7 @@ class Zones:
         if server == "resolver":
             rcode, answer, authority = self._resolved(zone, (question.name, question.rdtype))
         else:
-            if server != "internal":
-                response.flags |= dns.flags.AA
+            response.flags |= dns.flags.AA  # inside, the company's own servers keep a zone of the same name
             rcode, answer = self._find(question.name, question.rdtype, server)
             authority = _rrset(zone.origin, self._shown(zone, server)[zone.origin, SOA])
         response.set_rcode(rcode)
@@ -201,16 +195,17 @@ class Zones:
 
     def _shown(self, zone: Zone, server: View) -> Records:
         if server == "internal":
-            return self._internal[zone.origin]
+            return self._internal[zone.origin].records
         return zone.records if server == "ns1" else self._seen(zone)
 
     # ----------------------------------------------------------------------------------------- updating
 
     def _update(self, message: dns.update.UpdateMessage, server: View) -> dns.rcode.Rcode:
         """RFC 2136, section 3: zone, prerequisites, then all updates together or none."""
-        if not message.had_tsig or server != "ns1":
+        if not message.had_tsig or server not in ("ns1", "internal"):
             return dns.rcode.REFUSED
-        zone = self._zones.get(message.zone[0].name) if message.zone else None
+        zones = self._zones if server == "ns1" else self._internal
+        zone = zones.get(message.zone[0].name) if message.zone else None
         if zone is None:
             return dns.rcode.NOTAUTH
         sections = (message.prerequisite, message.update)
@@ -224,10 +219,10 @@ class Zones:
             _apply(after, rrset, zone.origin)
         if _homeless(zone.records, after, zone.origin):
             return dns.rcode.REFUSED
-        self._publish(zone, after)
+        self._publish(zone, after, "dns" if server == "ns1" else "dns inside")
         return dns.rcode.NOERROR
 
-    def _publish(self, zone: Zone, after: Records) -> None:
+    def _publish(self, zone: Zone, after: Records, where: str) -> None:
         before = zone.records
         changed = [owner for owner in {**before, **after} if owner[1] != SOA and not _same(before, after, owner)]
         if not changed:
@@ -241,7 +236,7 @@ class Zones:
         for owner in changed:
             verb = "delete" if owner not in after else "replace" if owner in before else "create"
             origin = zone.origin.to_text(omit_final_dot=True)
-            self._effect(f"dns/{origin}/{_label(owner[0], zone)}/{dns.rdatatype.to_text(owner[1])}", verb)
+            self._effect(f"{where}/{origin}/{_label(owner[0], zone)}/{dns.rdatatype.to_text(owner[1])}", verb)
 
     def _seen(self, zone: Zone) -> Records:
         return zone.seen(self._now(), timedelta(seconds=self.lag_seconds))
@@ -328,6 +323,12 @@ def _apply(records: Records, rrset: dns.rrset.RRset, origin: dns.name.Name) -> N
         return  # section 3.4.2.2: a CNAME beside other data is ignored in silence – so look afterwards
     old = [rdata for rdata in found or () if rdata not in rrset] if kind != CNAME else []
     records[name, kind] = dns.rdataset.from_rdata_list(rrset.ttl, [*old, *rrset])
+
+
+def _texts(zone: Zone) -> dict[str, list[str]]:
+    return {f"{_label(name, zone)} {dns.rdatatype.to_text(kind)}":
+            sorted(f"{rdataset.ttl} {rdata.to_text()}" for rdata in rdataset)
+            for (name, kind), rdataset in sorted(zone.records.items()) if kind != SOA}
 
 
 def _same(before: Records, after: Records, owner: Owner) -> bool:

@@ -211,6 +211,11 @@ def inventory_text(made: Company) -> str:
     user: CORP\\migadmin
     password: !secret env:MAILMOVE_SOURCE_PASSWORD
     version: "{order.release}\"""")
+    # A staged migration leaves clients inside with their own Autodiscover until the end: only a cutover asks.
+    cutover = order.type == "cutover"
+    inside_var = '  internal_dns: "true"\n' if cutover else ""
+    inside_zones = "\n".join(f"      {domain}: [10.0.0.53]" for domain in made.domains)
+    inside = f"  internal_dns:\n    provider: by_hand\n    servers:\n{inside_zones}\n" if cutover else ""
     base = ",".join(f"DC={label}" for label in f"corp.{first}".split("."))
     return f"""\
 # yaml-language-server: $schema=../../schemas/inventory.json
@@ -226,7 +231,7 @@ vars:
   source_account: CORP\\migadmin
   exchange_server: {made.servers[0]}
   rpc_proxy_server: mail.{first}
-  source_autodiscover: "{'false' if order.release < '2010' and len(made.servers) == 1 else 'true'}"
+{inside_var}  source_autodiscover: "{'false' if order.release < '2010' and len(made.servers) == 1 else 'true'}"
 budget: {{guarded_acts: {max(100, order.mailboxes * 8)}}}
 rows:
   domains:
@@ -258,7 +263,7 @@ connections:
 {zones}
     update: {{server: 192.0.2.53, key_name: mailmove-key, algorithm: hmac-sha256, secret: !secret env:MAILMOVE_DNS_KEY}}
     resolvers: [192.0.2.1]
-  directory:
+{inside}  directory:
     host: dc1.corp.{first}
     port: 636
     tls: ldaps

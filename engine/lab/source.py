@@ -65,6 +65,10 @@ async def serve(organisation: Organisation, tenant: Cloud, faults: Faults, clock
     ca_file = str(folder / "ca.pem")
     credentials = {"user": organisation.account, "password": organisation.password}
     connections: dict[str, Any] = {"dns": await _serve_dns(organisation.dns, traffic, host)}
+    inside = connections["dns"]["internal"]
+    connections["internal_dns"] = {
+        "provider": "rfc2136", "servers": {zone: inside for zone in organisation.dns.names()},
+        "update": {**connections["dns"]["update"], "server": inside[0]}}
     ldap_port = await _serve_ldap(organisation, traffic, host, context, ldaps=True)
     start_tls_port = await _serve_ldap(organisation, traffic, host, context, ldaps=False)
     connections["directory"] = {"host": host, "port": ldap_port, "tls": "ldaps", "start_tls_port": start_tls_port,

@@ -36,6 +36,7 @@ class SourceShell:
             "add-mailboxpermission": self._mailbox_permission, "add-adpermission": self._object_permission,
             "disable-ummailbox": self._voice_off, "enable-ummailbox": self._voice_on,
             "set-clientaccessserver": self._connection_point,
+            "new-throttlingpolicy": self._nothing, "set-throttlingpolicyassociation": self._throttling,
         }
 
     def knows(self, name: str) -> bool:
@@ -52,7 +53,7 @@ class SourceShell:
         self._acts[name.lower()](facts.source_cmdlet(name).check(given))
 
     def _nothing(self, bound: Mapping[str, Any]) -> None:
-        """A request for a certificate changes nothing yet."""
+        """A request for a certificate, a policy that nobody has yet: nothing changes."""
 
     def _outlook_anywhere(self, bound: Mapping[str, Any]) -> None:
         published = self._organisation.published
@@ -132,6 +133,14 @@ class SourceShell:
         uri = bound["AutoDiscoverServiceInternalUri"]
         directory.modify(points[0].dn, [("replace", "serviceBindingInformation", (str(uri).encode(),) if uri else ())])
         self._organisation.effect(f"autodiscover_uri/{name} set")
+
+    def _throttling(self, bound: Mapping[str, Any]) -> None:
+        self._rights({"User": bound.get("Identity")})  # there is such an account
+        directory, account = self._organisation.directory, self._organisation.account
+        [entry] = directory.equal("sAMAccountName", account.rpartition("\\")[2].encode()) or ()
+        name = bound.get("ThrottlingPolicy")
+        dn = f"CN={name},CN=Global Settings,{directory.configuration}".encode()
+        directory.put(entry, "msExchThrottlingPolicyDN", (dn,) if name else ())
 
     def _rights(self, bound: Mapping[str, Any]) -> Rights:
         rights, account = self._organisation.rights, self._organisation.account

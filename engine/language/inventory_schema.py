@@ -51,32 +51,35 @@ _TOKEN = {
 }
 _MAIL = {**_SERVER, "tls": {"enum": ["none", "starttls", "tls"]}, "sender": _of(TEXT, "Address mail is sent from.")}
 
+_DNS = _mapping(
+    {
+        "provider": {"enum": ["rfc2136", "lexicon", "by_hand"]},
+        "api": _of(TEXT, "With lexicon: the DNS host's name in the library dns-lexicon, as in cloudflare."),
+        "options": {
+            "type": "object",
+            "additionalProperties": {"anyOf": [*TEXT.forms(), *SECRET.forms()]},
+            "description": "With lexicon: what the library asks for, as in auth_token: !secret env:NAME.",
+        },
+        "mx": {"enum": ["content", "option"], "description": "With lexicon: where an MX preference goes."},
+        "servers": {
+            "type": "object",
+            "additionalProperties": {"type": "array", "items": _of(TEXT)},
+            "description": "Authoritative servers by zone: address or address:port.",
+        },
+        "update": _mapping(
+            {"server": _of(TEXT), "key_name": _of(TEXT), "algorithm": _of(TEXT), "secret": _of(SECRET)}
+        ),
+        "resolvers": {"type": "array", "items": _of(TEXT), "description": "Resolvers outside, shown beside."},
+    }
+)
+
 CONNECTIONS: dict[str, dict[str, Any]] = {
     "graph": _mapping({**_TOKEN, "sender": _of(TEXT, "Licensed mailbox that letters are sent from; none: by smtp.")}),
     "exchange_online": _mapping(
         {**_TOKEN, "shell": {"enum": ["none", "pwsh"]}, "organisation": _of(TEXT), "anchor_mailbox": _of(TEXT)}
     ),
-    "dns": _mapping(
-        {
-            "provider": {"enum": ["rfc2136", "lexicon", "by_hand"]},
-            "api": _of(TEXT, "With lexicon: the DNS host's name in the library dns-lexicon, as in cloudflare."),
-            "options": {
-                "type": "object",
-                "additionalProperties": {"anyOf": [*TEXT.forms(), *SECRET.forms()]},
-                "description": "With lexicon: what the library asks for, as in auth_token: !secret env:NAME.",
-            },
-            "mx": {"enum": ["content", "option"], "description": "With lexicon: where an MX preference goes."},
-            "servers": {
-                "type": "object",
-                "additionalProperties": {"type": "array", "items": _of(TEXT)},
-                "description": "Authoritative servers by zone: address or address:port.",
-            },
-            "update": _mapping(
-                {"server": _of(TEXT), "key_name": _of(TEXT), "algorithm": _of(TEXT), "secret": _of(SECRET)}
-            ),
-            "resolvers": {"type": "array", "items": _of(TEXT), "description": "Resolvers outside, shown beside."},
-        }
-    ),
+    "dns": _DNS,
+    "internal_dns": _DNS,
     "directory": _mapping({**_SERVER, "tls": {"enum": ["ldaps", "starttls", "none"]}, "base": _of(TEXT)}),
     "ews": _mapping(
         {

@@ -13,7 +13,7 @@ from engine.contract import Change, Diff, Fault, Outlook, Rejected, State, Unkno
 from engine.modules.base import Effect, Module, Reading, Undo
 
 if TYPE_CHECKING:
-    from engine.connections.dns import Answer
+    from engine.connections.dns import Answer, Dns
 
 #: RFC 2181, section 8; resolvers cap far lower, and so does sense.
 TTL_MAX = 2**31 - 1
@@ -35,6 +35,11 @@ class RecordSet(Module):
     settles_within: ClassVar[timedelta] = timedelta(hours=2)
     look_again: ClassVar[timedelta] = timedelta(minutes=1)
     rights: ClassVar[tuple[str, ...]] = ("a TSIG key that may update the zone",)
+
+    @classmethod
+    def zones(cls, site: Site) -> Dns:
+        """Whose servers are asked: those of the module's connection."""
+        return site.client(cls.connection)  # type: ignore[no-any-return]
 
     def record(self) -> tuple[str, str, str]:
         """Zone (canonical, no trailing dot), label and type. Raises ValueError when the parameters name none."""
@@ -61,7 +66,7 @@ class RecordSet(Module):
     @classmethod
     def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
         records = {module.key(): module.record() for module in modules if isinstance(module, RecordSet)}
-        answers = site.dns.record_sets(records.values())
+        answers = cls.zones(site).record_sets(records.values())
         found: dict[str, Reading] = {}
         for key, question in records.items():
             answer = answers[question]
@@ -82,7 +87,7 @@ class RecordSet(Module):
         return None
 
     def by_hand(self, site: Site) -> bool:
-        return bool(site.dns.by_hand)
+        return bool(self.zones(site).by_hand)
 
     def handover_group(self) -> str:
         return "dns"

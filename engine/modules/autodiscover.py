@@ -22,8 +22,8 @@ class Autodiscover(ServiceRecord):
     """`autodiscover` of a domain is the CNAME that the tenant demands, and nothing stands beside it (B-49, B-50).
 
     A, AAAA and `_autodiscover._tcp` SRV records that led clients to the source are removed in the same update; they
-    are listed in the field `others` ("label ttl type data") and so kept in `before`. Internal DNS is not touched: where
-    Exchange stays, the same record is needed there (C-20).
+    are listed in the field `others` ("label ttl type data") and so kept in `before`. What the company's own
+    network sees is `autodiscover_inside`.
     """
 
     domain: Annotated[str, "The mail domain."]
@@ -59,7 +59,7 @@ class Autodiscover(ServiceRecord):
     @classmethod
     def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
         ours = [module for module in modules if isinstance(module, Autodiscover)]
-        answers = site.dns.record_sets([each for one in ours for each in (one.record(), *one.leftovers())])
+        answers = cls.zones(site).record_sets([each for one in ours for each in (one.record(), *one.leftovers())])
         return with_services(site, ours, {one.key(): _state(one, answers) for one in ours}, _demand)
 
     def apply(self, site: Site, diff: Diff) -> Handover | None:
@@ -74,7 +74,7 @@ class Autodiscover(ServiceRecord):
         target = self.demanded(site, diff, _demand)
         if held(diff) != target:
             edits.append(Edit(label, kind, target, self.ttl, held(diff)))
-        return site.dns.update(zone, edits)
+        return self.zones(site).update(zone, edits)
 
 
 def _state(module: Autodiscover, answers: Mapping[tuple[str, str, str], Any]) -> State | Unknown | None:

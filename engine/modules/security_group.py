@@ -53,4 +53,5 @@ class SecurityGroup(Module):
                                     PrimarySmtpAddress=self.address.lower())
 
     def _other(self) -> str:
-        return f"{self.address} is a distribution group, not a security group"
+        return (f"{self.address} is a distribution group, not a security group: somebody made it, or a cutover batch "
+                "that was started before")

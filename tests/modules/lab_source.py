@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from engine.modules.accepted_domain import AcceptedDomain
+from engine.modules.tenant_domain import TenantDomain
 from tests.modules.lab_cloud import Lab, description
 
 
@@ -33,3 +35,18 @@ def source(folder: Path, exchange: str, kind: str = "staged", **more: Any) -> It
     finally:
         process.terminate()
         process.wait(10)
+
+
+def own(lab: Lab, *domains: str) -> None:
+    """Make the domains verified and accepted, as the plays before these tests do."""
+    for name in domains:
+        lab.act(TenantDomain(domain=name, state="present"))
+        known = lab.settled(TenantDomain(domain=name, state="present"), within=3600)
+        assert known is not None
+        lab.publish(name, str(known["verification_txt"]))
+    lab.pass_time(3600)
+    for name in domains:
+        lab.act(TenantDomain(domain=name))
+        lab.settled(TenantDomain(domain=name), within=7200)
+    for name in domains:
+        lab.settled(AcceptedDomain(domain=name), within=7200)

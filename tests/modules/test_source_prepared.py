@@ -13,10 +13,14 @@ from engine.modules.address_list import AddressList
 from engine.modules.autodiscover_uri import AutodiscoverUri
 from engine.modules.foreign_references import ForeignReferences
 from engine.modules.mailbox_rights import FORWARD, OPEN, MailboxRights
+from engine.modules.migration_endpoint import MigrationEndpoint
+from engine.modules.security_group import SecurityGroup
+from engine.modules.source_group import SourceGroup
 from engine.modules.source_mailbox import SourceMailbox
+from engine.modules.throttling_policy import ThrottlingPolicy
 from engine.modules.unified_messaging import UnifiedMessaging
 from tests.modules.lab_cloud import DOMAIN, PEOPLE, Lab
-from tests.modules.lab_source import source
+from tests.modules.lab_source import own, source
 
 ANNA, BEN, CARLA = (f"{each}@{DOMAIN}" for each in PEOPLE)
 ACCOUNT = "CORP\\migadmin"
@@ -223,3 +227,73 @@ def test_a_cutover_does_not_ask_for_the_right_to_forward(lab: Lab) -> None:
     cutover = MailboxRights(address=CARLA, account=ACCOUNT, exchange="2007")
     state = lab.read(cutover)
     assert state is not None and state["missing"] == (OPEN,)
+
+
+@pytest.fixture(scope="module")
+def cutover(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Exchange 2010, prepared, with a security group and a distribution group."""
+    rows = {"groups": [{"address": f"staff@{DOMAIN}", "name": "Staff", "security": True, "members": ANNA},
+                       {"address": f"news@{DOMAIN}", "name": "News", "security": False, "members": ANNA}]}
+    with source(tmp_path_factory.mktemp("cutover"), "2010", "cutover", rows=rows) as found:
+        own(found, DOMAIN)
+        yield found
+
+
+@pytest.mark.requirement("C-11")
+def test_a_security_group_is_told_by_the_source_and_made_empty_before_the_copy(cutover: Lab) -> None:
+    staff, news = f"staff@{DOMAIN}", f"news@{DOMAIN}"
+    assert cutover.settled(SourceGroup(address=staff, security=True))
+    forgotten = SourceGroup(address=staff, security=False)
+    state = cutover.read(forgotten)
+    outlook = forgotten.outlook(state, forgotten.difference(state))  # type: ignore[arg-type]
+    assert outlook == Failing(f"{staff} is a security group at the source",
+                              "write security: true in its row, or change the group at the source")
+    group = SecurityGroup(address=staff, name="Staff")
+    cutover.act(group)
+    cutover.settled(group, within=3600)
+    # The batch came first: it made a distribution group, and that stays one.
+    cutover.site.exchange_online.invoke("New-DistributionGroup", Name="News", Type="Distribution",
+                                        PrimarySmtpAddress=news)
+    late = SecurityGroup(address=news, name="News")
+    state = cutover.read(late)
+    failing = late.outlook(state, late.difference(state))  # type: ignore[arg-type]
+    assert isinstance(failing, Failing)
+    assert "somebody made it, or a cutover batch that was started before" in failing.reason
+    assert "its type cannot be changed" in failing.remedy
+
+
+@pytest.mark.requirement("S-41")
+def test_the_account_gets_a_policy_of_its_own_where_the_release_has_them(
+        cutover: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
+    module = ThrottlingPolicy(account=ACCOUNT, exchange="2010")
+    before = cutover.read(module)
+    assert before == {"own": False, "policy": ""}
+    text = typed(cutover, module)
+    assert "-RCAMaxConcurrency $null" in text
+    assert "Set-ThrottlingPolicyAssociation -Identity 'CORP\\migadmin' -ThrottlingPolicy 'Migration'" in text
+    cutover.settled(module)
+    back = module.restore(cutover.site, module.difference(before), before)  # type: ignore[arg-type]
+    assert cutover.control("/desk", {"script": back.text})["errors"] == []
+    assert cutover.read(module) == before
+    with source(tmp_path_factory.mktemp("2013"), "2013", "cutover") as newest:
+        module = ThrottlingPolicy(account=ACCOUNT, exchange="2013")
+        assert "-RCAMaxConcurrency Unlimited" in typed(newest, module)
+        newest.settled(module)
+
+
+@pytest.mark.requirement("B-20", "B-21")
+def test_the_account_is_written_in_full_and_its_password_is_typed_by_a_person(cutover: Lab) -> None:
+    def endpoint(account: str) -> MigrationEndpoint:
+        return MigrationEndpoint(name="contoso", email_address=ANNA, account=account)
+
+    assert [each for account in ("migadmin", "CORP/migadmin", "") for each in endpoint(account).problems()] == [
+        "account: written DOMAIN\\user or user@domain (B-20)"] * 3
+    assert list(endpoint("migadmin@corp.contoso.com").problems()) == []
+    handed = cutover.act(endpoint(ACCOUNT))
+    assert isinstance(handed, Handover)
+    assert "-Credentials (Get-Credential -UserName 'CORP\\migadmin' -Message" in handed.text
+    assert cutover.ready["connections"]["directory"]["password"] not in handed.text
+    # A user principal name that the source's directory does not know is said before the endpoint is made.
+    unknown = MailboxRights(address=ANNA, account="migadmin@nowhere.example", exchange="2010")
+    with pytest.raises(Rejected, match=r"has no account migadmin@nowhere\.example"):
+        MailboxRights.read_many(cutover.site, [unknown])
