@@ -40,6 +40,17 @@ class Counted:
     read_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class AutomaticReply:
+    """An out-of-office setting. state: Disabled, Enabled, Scheduled (then with start and end, UTC); texts are HTML."""
+
+    state: str
+    inside: str = ""
+    outside: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
+
+
 class Ews:
     """The client. Thread-safe. Every method raises Fault."""
 
@@ -72,6 +83,27 @@ class Ews:
                                remedy="export the list anew and name it under connections: ews: file:")
             return listed[address.lower()]
         return Counted(self._total(address), self._site.world.clock.now())
+
+    def automatic_reply(self, address: str) -> AutomaticReply:
+        """The out-of-office setting of a mailbox, with its texts: people's words, so nothing of it is recorded.
+
+        Raises as `count` does, and Rejected with a list in place of the service: Exchange 2003 cannot be asked.
+        """
+        import requests
+        from exchangelib.errors import EWSError
+
+        from engine.connections.ews_folders import automatic_reply
+
+        if self._settings.get("provider") == "list":
+            raise Rejected(self._name, "a list tells no out-of-office texts", remedy="ask the users to set them anew")
+        self._sign_in.check()
+        try:
+            state, inside, outside, start, end = automatic_reply(self._configuration(), address)
+        except requests.RequestException as error:
+            self._not_reached(error)
+        except EWSError as error:
+            self._refused(error, address)
+        return AutomaticReply(state, inside, outside, *((start, end) if state == "Scheduled" else (None, None)))
 
     # -------------------------------------------------------------------------------------------- by a list
 

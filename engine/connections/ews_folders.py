@@ -67,6 +67,13 @@ def _offered(url: str, answer_seconds: int) -> str:
     raise TransportError(f"{url} offers no sign-in that is known here: {offers or 'none'}")
 
 
+def automatic_reply(service: Any, address: str) -> tuple[str, str, str, Any, Any]:
+    """State (Enabled, Scheduled, Disabled), both texts (HTML), start and end of a mailbox's automatic reply."""
+    account = Account(address, config=service, autodiscover=False, access_type=DELEGATE, default_timezone=UTC)
+    found = account.oof_settings
+    return (str(found.state), str(found.internal_reply or ""), str(found.external_reply or ""), found.start, found.end)
+
+
 def close(service: Any) -> None:
     """Close the service's lines. The library keeps one set per url and account for the process."""
     with suppress(KeyError):

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from engine.lab import facts
+from engine.lab.auto_replies import AutoReplies
 from engine.lab.batch_csv import read_csv
 from engine.lab.cmdlet_output import (
     RESULT_SIZE,
@@ -55,6 +56,7 @@ class Cmdlets:
     def __init__(self, tenant: Tenant, migration: Migration) -> None:
         self.tenant = tenant
         self.migration = migration
+        self.auto_replies = AutoReplies(tenant.organisation)
 
     def run(self, name: str, parameters: Mapping[str, Any], *, person: bool = False) -> Output:
         """Run one cmdlet. Raises ServiceError. Over REST (not `person`) credentials are refused, and a cmdlet that
@@ -413,6 +415,18 @@ class Cmdlets:
             "DeletedItemCount": 0, "TotalItemSize": size_text(each.size_bytes), "TotalDeletedItemSize": size_text(0),
             "LastLogonTime": when(each.used), "LastUserActionTime": when(each.used),
             "LastInteractionTime": when(each.used), "MailboxTypeDetail": each.details})
+
+    def _get_mailboxautoreplyconfiguration(self, given: dict[str, Any]) -> Output:
+        return self.auto_replies.get(self._mailbox(given["Identity"]))
+
+    def _set_mailboxautoreplyconfiguration(self, given: dict[str, Any]) -> Output:
+        return self.auto_replies.set(self._mailbox(given["Identity"]), given)
+
+    def _mailbox(self, identity: str) -> Recipient:
+        found = self._find(identity)
+        if found is None or not found.is_mailbox:
+            raise not_found(f"The operation couldn't be performed because object '{identity}' couldn't be found.")
+        return found
 
     _get_exomailboxstatistics = _get_mailboxstatistics
 

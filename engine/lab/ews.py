@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
+from engine.lab.auto_replies import oof_settings
 from engine.lab.http import Request, Response
 from engine.lab.organisation import Organisation, SourceMailbox
 
@@ -112,6 +113,8 @@ class Ews:
         operation = next(iter(envelope.find(f"{SOAP}Body") or ()), None)
         handlers: dict[str, Callable[[ElementTree.Element], Iterator[str]]] = {
             f"{MESSAGES}GetFolder": self._get, f"{MESSAGES}FindFolder": self._find}
+        if operation is not None and operation.tag == f"{MESSAGES}GetUserOofSettingsRequest":
+            return self._envelope(200, self._out_of_office(operation))
         if operation is None or operation.tag not in handlers:
             return self.fault("ErrorInvalidRequest", "The request is invalid.")
         name = operation.tag.removeprefix(MESSAGES)
@@ -161,6 +164,16 @@ class Ews:
             last = str(start + len(shown) >= len(below)).lower()
             yield _message("FindFolder", f'<m:RootFolder{paging} TotalItemsInView="{len(below)}" '
                                          f'IncludesLastItemInRange="{last}"><t:Folders>{listed}</t:Folders></m:RootFolder>')
+
+    def _out_of_office(self, operation: ElementTree.Element) -> str:
+        mailbox = self._organisation.mailbox(operation.findtext(f"{TYPES}Mailbox/{TYPES}Address") or "")
+        answer = ('<m:ResponseMessage ResponseClass="Success"><m:ResponseCode>NoError</m:ResponseCode>'
+                  "</m:ResponseMessage>" if mailbox is not None else
+                  '<m:ResponseMessage ResponseClass="Error"><m:MessageText>The SMTP address has no mailbox associated '
+                  "with it.</m:MessageText><m:ResponseCode>ErrorNonExistentMailbox</m:ResponseCode>"
+                  "</m:ResponseMessage>")
+        settings = oof_settings(mailbox) if mailbox is not None else ""
+        return f"<m:GetUserOofSettingsResponse>{answer}{settings}</m:GetUserOofSettingsResponse>"
 
     def _folder(self, place: ElementTree.Element) -> tuple[SourceMailbox, list[Folder], Folder]:
         """The folder an id names. Refused when the mailbox, or the folder, does not exist."""

@@ -65,6 +65,8 @@ class SourceMailbox:
         self.items = items
         self.size_mb = size_mb
         self.fail: str | None = row.get("fail") or None
+        #: the out-of-office text its user has set
+        self.oof: str | None = row.get("oof") or None
         self.guid = UUID(bytes_le=entry.attributes["msExchMailboxGuid"][0])
         self.legacy_dn = entry.text("legacyExchangeDN") or ""
 

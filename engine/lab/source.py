@@ -247,7 +247,8 @@ async def _serve_ews(ews: Ews, traffic: Traffic, host: str, context: ssl.SSLCont
 
 
 def _ews_kind(body: bytes) -> str:
-    return "ews " + next((name for name in ("GetFolder", "FindFolder") if b":" + name.encode() in body), "other")
+    known = ("GetFolder", "FindFolder", "GetUserOofSettings")
+    return "ews " + next((name for name in known if b":" + name.encode() in body), "other")
 
 
 async def _serve_published(organisation: Organisation, faults: Faults, traffic: Traffic, host: str,
