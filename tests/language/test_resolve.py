@@ -303,7 +303,7 @@ def test_the_shipped_playbooks_are_sound(tmp_path: Path, name: str) -> None:
         "vars: {",
         "vars: {endpoint_name: e, test_mailbox: anna@contoso.com, "
         "source_account: 'CORP\\mig', exchange_server: ex01, rpc_proxy_server: mail.contoso.com, "
-        "source_autodiscover: true, ",
+        "source_autodiscover: true, internal_dns: true, ",
     )
     inventory = inventory.replace("zone: contoso.com}", "zone: contoso.com, probe_address: bo@eu.contoso.com}")
     inventory = inventory.replace("cy@contoso.com, server: ex01", "cy@contoso.com, server: ex01, batch: B2")
