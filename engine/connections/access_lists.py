@@ -56,8 +56,8 @@ def entries(descriptor: bytes) -> tuple[Entry, ...] | None:
         found = []
         for _ in range(count):
             kind, flags, size = struct.unpack_from("<BBH", descriptor, place)
-            if size < 8:
-                raise ValueError("an entry of an access list has no length")
+            if size < 8 or place + size > len(descriptor):
+                raise ValueError("a security descriptor is cut off")
             if not flags & _INHERIT_ONLY and kind in (_ALLOWED, _DENIED, _ALLOWED_OBJECT, _DENIED_OBJECT):
                 found.append(_entry(descriptor[place:place + size], kind))
             place += size
