@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: How far back a letter in doubt is looked for: a weekend's standstill, and a day.
 TRACE_DAYS = 4
+#: The tenant keeps its trace this long (Get-MessageTraceV2).
+TRACE_DAYS_MAX = 90
 #: What the trace says of a message that will not come any more ("Message trace in the modern Exchange admin center").
 FAILED = frozenset({"failed", "quarantined", "filteredasspam"})
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -39,11 +41,20 @@ def message_id(site: Site, through: str, kind: str, identity: str, to: str) -> s
     return str(site.client(door(site, through)).message_id(kind, identity, to))
 
 
-def arrival(site: Site, message_id: str) -> TraceRow | None:
-    """The latest trace of a letter in the tenant; None: none within TRACE_DAYS.
+def arrival(site: Site, message_id: str, sent_at: datetime | None = None) -> TraceRow | None:
+    """The latest trace of a letter in the tenant; None: none since it was sent, or within TRACE_DAYS.
 
     The time is cut to the day, so that all letters share one listing.
     """
-    today = site.world.clock.now().astimezone(UTC).date()
-    since = datetime.combine(today - timedelta(days=TRACE_DAYS), datetime.min.time(), UTC)
+    start = sent_at or site.world.clock.now() - timedelta(days=TRACE_DAYS)
+    since = datetime.combine(start.astimezone(UTC).date(), datetime.min.time(), UTC)
     return site.exchange_online.message_trace(since).get(message_id)
+
+
+def moment(text: str) -> datetime | None:
+    """A moment with its zone, in UTC; None where the text is none."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found.astimezone(UTC) if found.tzinfo else None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, ClassVar
 
 from engine.connections import Site
 from engine.contract import Denied, Diff, Fault, Outlook, State, Unknown, Waiting, Want
+from engine.modules import _letter
 from engine.modules.base import Effect, Module, Reading, Reads
 
 
@@ -36,7 +37,7 @@ class MailboxUse(Module):
         return f"use/{self.address.lower()}"
 
     def problems(self) -> Iterator[str]:
-        if self.since and _moment(self.since) is None:
+        if self.since and _letter.moment(self.since) is None:
             yield "since: a moment with its zone, as in 2026-11-20T18:00:00+01:00"
 
     def want(self) -> Want:
@@ -65,14 +66,7 @@ class MailboxUse(Module):
             if sign_in is None:
                 return Unknown(str(action))
         used = action if isinstance(action, datetime) else sign_in
-        since = _moment(self.since) if self.since else None
+        since = _letter.moment(self.since) if self.since else None
         return {"used": used is not None and (since is None or used >= since),
                 "last_used": action if isinstance(action, datetime) else None, "last_sign_in": sign_in}
 
-
-def _moment(text: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found.astimezone(UTC) if found.tzinfo else None

@@ -18,7 +18,7 @@ PLAYBOOK = """
           mail: {id: announcement, to: "{{ target }}", letter: announcement}
           register: announced
         - name: The announcement did not come back
-          mail_delivery: {id: announcement, to: "{{ target }}"}
+          mail_delivery: {id: announcement, to: "{{ target }}", sent_at: "{{ announced.sent_at | text }}"}
           not_before: "{{ announced.sent_at + minutes(30) }}"
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from engine.modules.group_members import GroupMembers
 from engine.modules.licence import Licence
 from engine.modules.licence_active import LicenceActive
 from engine.modules.mail import Mail
+from engine.modules.mail_delivery import MailDelivery
 from engine.modules.mailbox_sync import MailboxSync
 from engine.modules.mailbox_use import MailboxUse
 from engine.modules.migration_batch import MigrationBatch
@@ -180,6 +182,25 @@ def test_where_the_mailbox_cannot_be_asked_the_sign_in_counts_and_no_answer_is_n
     judged = MailboxUse(address=ANNA)._judged(copied.site, Unreachable("exchange_online", "busy"))
     assert not isinstance(judged, Unknown) and judged["used"] is True and judged["last_used"] is None
     assert isinstance(MailboxUse(address=DORA)._judged(copied.site, Unreachable("exchange_online", "busy")), Unknown)
+
+
+@pytest.mark.requirement("C-18")
+def test_a_letter_that_left_no_trace_is_judged_by_its_door_and_its_age(copied: Lab) -> None:
+    now = copied.clock.now()
+    for letter in (Mail(id="by-smtp", to=CARLA, subject="x", text="y", through="smtp"),
+                   Mail(id="by-graph", to=CARLA, subject="x", text="y", through="graph")):
+        copied.act(letter)
+    by_smtp = MailDelivery(id="by-smtp", to=CARLA, sent_at=now.isoformat(), through="smtp")
+    state = copied.read(by_smtp)  # MX still leads to the source: the tenant never saw it
+    assert state is not None and state["status"] == "not traced" and by_smtp.difference(state) is None
+    by_graph = MailDelivery(id="by-graph", to=CARLA, sent_at=now.isoformat(), through="graph")
+    state = copied.read(by_graph)
+    assert state is not None and state["status"] == "Delivered" and by_graph.difference(state) is None
+    _, words = outlook(copied, MailDelivery(id="never-sent", to=CARLA, sent_at=now.isoformat(), through="graph"))
+    assert isinstance(words, Waiting) and "not traced" in words.reason
+    old = (now - timedelta(days=91)).isoformat()
+    _, words = outlook(copied, MailDelivery(id="by-graph", to=CARLA, sent_at=old, through="graph"))
+    assert isinstance(words, Failing) and "more than 90 days ago" in words.reason
 
 
 @pytest.mark.requirement("C-11")
