@@ -50,12 +50,20 @@ class SignInName(Module):
 
     def apply(self, site: Site, diff: Diff) -> Handover | None:
         assert diff.before is not None
+        return self._rename(site, diff.before, self.address.lower())
+
+    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover | None:
+        """The saved name again, by the same hands."""
+        assert diff.before is not None and before is not None
+        return self._rename(site, diff.before, str(before["upn"]))
+
+    def _rename(self, site: Site, now: State, upn: str) -> Handover | None:
         if self.change == "graph":
-            site.graph.rename_user(str(diff.before["id"]), self.address.lower())
+            site.graph.rename_user(str(now["id"]), upn)
             return None
-        return Handover("powershell", f"{self.address} signs in as {diff.before['upn']}", "\n".join([
+        return Handover("powershell", f"{self.address} signs in as {now['upn']}", "\n".join([
             "Connect-MgGraph -Scopes User.ReadWrite.All",
-            f"Update-MgUser -UserId '{diff.before['upn']}' -UserPrincipalName '{self.address.lower()}'"]))
+            f"Update-MgUser -UserId '{now['upn']}' -UserPrincipalName '{upn}'"]))
 
     def by_hand(self, site: Site) -> bool:
         return self.change == "by_hand"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.contract import Failing, Handover, Outlook, Rejected, State, Waiting
+from engine.contract import Diff, Failing, Handover, Outlook, Rejected, State, Waiting
 from engine.modules.address_free import AddressFree
 from engine.modules.base import Module
 from engine.modules.group_members import GroupMembers
@@ -105,7 +105,13 @@ def test_a_sign_in_name_that_differs_is_told_and_changed_by_a_person_or_by_conse
     assert copied.read(odd) == state  # nothing was changed by handing it over
     chosen = SignInName(address=CARLA, change="graph")
     assert copied.act(chosen) is None
-    assert copied.settled(chosen) is not None
+    now = copied.settled(chosen)
+    back = Diff("change", (), now)
+    assert chosen.restore(copied.site, back, state) is None  # and back, and there again
+    assert copied.read(odd) == state
+    again = odd.restore(copied.site, back, state)
+    assert isinstance(again, Handover) and "-UserPrincipalName 'carla@contoso.onmicrosoft.com'" in again.text
+    copied.act(chosen)
     synced = SignInName(address=CARLA)
     diff = synced.difference({"upn": "c@x", "id": "1", "synced": True})
     assert diff is not None and isinstance(synced.outlook({"upn": "c@x", "id": "1", "synced": True}, diff), Failing)
