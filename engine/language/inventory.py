@@ -32,7 +32,7 @@ RELATIONS = (
     Relation("recipients", "domains", "domains", False, "all_addresses"),
     Relation("batches", "domains", "domains", False, through="mailboxes"),
 )
-PLAIN_SETTINGS = ("migration", "type", "exchange", "tenant", "budget")
+PLAIN_SETTINGS = ("migration", "type", "exchange", "tenant", "budget", "administrator")
 
 
 class Inventory(Rows):
@@ -473,7 +473,7 @@ def _moment(text: str, zone: ZoneInfo) -> datetime:
 
 def _organisation(settings: Mapping[str, Plain], root: MapNode) -> Table:
     name = str(settings.get("migration") or "organisation")
-    fields = {**settings, "name": name}
+    fields: dict[str, Plain] = {"administrator": None, **settings, "name": name}
     table = Table(
         ORGANISATION,
         "migration",

@@ -185,6 +185,7 @@ INVENTORY: dict[str, Any] = {
                     "Local times between which acts may start.",
                 ),
             },
+            "administrator": _of(TEXT, "Who is told by mail when mail goes to the cloud; none: nobody."),
             "letters": _of(TEXT, "Folder beside the inventory with letters in your own words: NAME.txt each."),
             "connections": {**_mapping(CONNECTIONS), "description": "How each remote system is reached."},
             "clock": _mapping({"url": _of(TEXT)}, ("url",), "Only where another process owns the time (the lab)."),

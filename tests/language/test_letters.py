@@ -97,7 +97,7 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 @pytest.mark.requirement("C-17", "C-23", "C-24", "C-30")
 def test_the_shipped_letters_say_what_they_must(tmp_path: Path) -> None:
     texts = {path.stem: " ".join(path.read_text(encoding="utf-8").split()) for path in SHIPPED.glob("*.txt")}
-    assert {"announcement", "routing-switched", "new-profile", "welcome", "correction"} <= set(texts)
+    assert {"announcement", "routing-switched", "new-profile", "welcome", "correction", "administrator"} <= set(texts)
     assert "a delay of up to a day" in texts["announcement"]  # C-17
     assert "Outlook may need an update" in texts["announcement"]  # C-23
     for name in ("routing-switched", "new-profile", "welcome"):

@@ -39,6 +39,7 @@ CUTOVER = [
     held("Desktops are ready for Microsoft 365", "MX names only Microsoft 365", "C-23"),
     held("MX names only Microsoft 365", "Mail from outside arrives in the cloud", "B-43"),
     held("Mail from outside arrives in the cloud", "The world has seen the new MX", "B-43"),
+    held("Mail from outside arrives in the cloud", "The administrator knows that mail goes to the cloud", "C-19"),
     held("The person uses the cloud mailbox", "The batch is removed", "B-44"),
     held("The batch is removed", "Autodiscover points to Microsoft 365", "B-49"),
     held("The world has seen the new MX", "The old mail system may be switched off", "B-53"),
