@@ -76,6 +76,8 @@ class Parser(argparse.ArgumentParser):
         return list(self._option_string_actions)
 
 
+#: Kinds of rows that Active Directory knows.
+IMPORTED = ("mailboxes", "recipients", "groups", "domains", "servers", "databases")
 #: The folder one works in: its playbook.yml and inventory.yml are meant when none is named.
 HERE = "."
 
@@ -227,9 +229,21 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     listing.add_argument("--kind", metavar="KIND")
     _files(listing)
     _json(listing)
-    importing = kinds.add_parser("import", help="the source's mailboxes from Active Directory as CSV",
+    importing = kinds.add_parser("import", help="compare the rows with the source's Active Directory",
                                  allow_abbrev=False)
-    importing.add_argument("--out", metavar="FILE", required=True)
+    importing.add_argument("kinds", metavar="KIND", nargs="*", choices=[*IMPORTED, []],
+                           help=f"{', '.join(IMPORTED)} (default: all but databases)")
+    importing.add_argument("--write", action="store_true", help="write the files; without it they are only compared")
+    importing.add_argument("--diff", action="store_true", help="every row that differs, not only the first of them")
+    importing.add_argument("--items", action="store_true",
+                           help="count the items of mailboxes too, by the connection ews: a call for each")
+    group = importing.add_argument_group("a part of the mailboxes")
+    for name, what, text in (("ou", "DN", "below this organisational unit"),
+                             ("filter", "LDAP", "that fit an LDAP filter, as in '(department=Sales)'"),
+                             ("group", "ADDRESS", "in this group, or in a group of it"),
+                             ("server", "HOST", "on this server"), ("database", "NAME", "in this database"),
+                             ("exchange", "RELEASE", "on a server of this release: 2003, 2007 …")):
+        group.add_argument(f"--{name}", metavar=what, help=text)
     _files(importing)
     split = kinds.add_parser("split", help="put mailboxes without a batch into batches", allow_abbrev=False)
     split.add_argument("--size", type=int, default=80, metavar="N", help="mailboxes in a batch at most (80)")

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from engine import app, report
 from engine.arguments import did_you_mean, to_write
-from engine.contract import ExitCode, Plain, Problem, Refusal, Rows
+from engine.contract import ExitCode, Invalid, Plain, Problem, Refusal, Rows
 from engine.screen import Screen
 from engine.world import World, write_whole
 
 if TYPE_CHECKING:
+    from engine.language.inventory import Inventory
     from engine.language.resolve import Origin
 
 Again = Callable[..., str]
@@ -50,33 +51,62 @@ def _list(arguments: Namespace, place: app.Place, screen: Screen, world: World, 
 
 
 def _import(arguments: Namespace, place: app.Place, screen: Screen, world: World, again: Again) -> int:
-    """The mailboxes of the source's directory, in the form of mailboxes.csv; batch and licence are left to fill in."""
+    """The source's rows of Active Directory beside those of the inventory; written only when asked to."""
+    from engine import importing
     from engine.connections import Site
-    from engine.language import inventory as inventories
 
-    found = inventories.load(place.inventory)
+    narrowed = importing.narrowing(arguments)
+    found = _as_far_as_it_goes(place.inventory)
     site = Site(found.connections, found.settings, world)
     try:
-        mailboxes = site.directory.mailboxes()
+        survey = site.directory.survey(narrowed)
+        fresh = importing.rows_of(survey, importing.item_counts(site, survey) if arguments.items else {})
     finally:
         site.close()
-    text = as_csv(COLUMNS, ([
-        address, getattr(each, "name", "") or address, each.type, ";".join(_aliases(address, each.proxies)),
-        getattr(each, "server", ""), "", "", ""] for address, each in sorted(mailboxes.items()) if each.is_mailbox))
-    with to_write(Path(arguments.out)):
-        write_whole(Path(arguments.out), text.encode(), 0o644)
-    screen.line(f"{arguments.out}: {text.count(chr(10)) - 1:,} mailboxes.")
-    screen.lines(report.next_step(again("check")))
+    files: list[tuple[Path, str]] = []
+    said: list[str] = []
+    for kind in arguments.kinds or importing.USUAL:
+        table = found.tables[kind]
+        whole = not (narrowed and kind == "mailboxes")
+        if table.file == str(place.inventory):
+            there = [{name: report.value(cell) for name, cell in found.fields(kind, key).items() if cell is not None}
+                     for key in found.keys(kind)]
+            lines = list(importing.as_lines(importing.merged(kind, [], there, fresh[kind], whole=whole)))
+            said += [f"{place.inventory.name}: put under rows: {kind}:", *lines] if lines else []
+            continue
+        path = Path(table.file) if table.file else place.inventory.with_name(f"{kind}.csv")
+        columns, rows, end = importing.read(path)
+        merged = importing.merged(kind, columns, rows, fresh[kind], whole=whole)
+        if merged.rows:
+            said += importing.shown(merged, path.name, every=arguments.diff)
+            if not table.written:
+                said.append(f"  Put this under rows: in the inventory:  {kind}: {path.name}")
+        if merged.differs:
+            files.append((path, importing.text(merged, end)))
+    screen.lines(said)
+    if arguments.write:
+        for path, text in files:
+            with to_write(path):
+                write_whole(path, text.encode(), 0o644)
+    if survey.left_out:
+        screen.lines(report.wrap(f"Left out: {len(survey.left_out):,} objects with an address that do not move "
+                                 "(the system's own mailboxes, public folders, dynamic groups)."))
+    screen.line(f"Written: {', '.join(path.name for path, _ in files) or 'nothing'}." if arguments.write
+                else "Nothing was written.")
+    screen.lines(report.next_step(again("check") if arguments.write else again("inventory", "import", "--write")))
     return ExitCode.CONVERGED
 
 
-COLUMNS = ("address", "name", "type", "aliases", "server", "batch", "sku", "usage_location")
+def _as_far_as_it_goes(path: Path) -> Inventory:
+    """The inventory, whose rows may still be missing. Raises Invalid for what is wrong in the inventory itself."""
+    from engine.language import inventory as inventories
 
-
-def _aliases(address: str, proxies: Iterable[str]) -> list[str]:
-    """The further SMTP addresses of a proxy list (`SMTP:` is the primary, `smtp:` an alias)."""
-    found = {proxy.partition(":")[2].lower() for proxy in proxies if proxy.lower().startswith("smtp:")}
-    return sorted(found - {address})
+    found, problems = inventories.examine(path)
+    own = [problem for problem in problems if problem.severity == "error" and problem.mark is not None
+           and problem.mark.file == str(path) and problem.summary != "file cannot be read"]
+    if found is None or own:
+        raise Invalid(own or problems)
+    return found
 
 
 def _split(arguments: Namespace, place: app.Place, screen: Screen, world: World, again: Again) -> int:

@@ -1,25 +1,19 @@
-"""The source's Active Directory over LDAP (RFC 4511): recipients, Exchange servers, and one atomic modify.
+"""The source's Active Directory: recipients, Exchange servers, and one atomic modify.
 
 settings: `host`, `port` (636, or 389 with StartTLS), `tls` (ldaps | starttls), `user`, `password`, `base` (default: the
-domain's naming context), `ca_file`. Lines are always protected and certificates always verified. One domain controller
-for everything, since a conversion must see its own writes. Nothing of the LDAP library leaves this file.
+domain's naming context), `ca_file`. One domain controller for everything, since a conversion must see its own writes.
+The wire is `directory_line`'s; what an entry means is said in `directory_objects`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ssl
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-import ldap3
-from ldap3.core.exceptions import LDAPException, LDAPSocketOpenError, LDAPStartTLSError
-from ldap3.protocol.microsoft import security_descriptor_control
 from ldap3.utils.conv import escape_bytes, escape_filter_chars
 
+from engine.connections.directory_line import Line
 from engine.connections.directory_objects import (
     BACKUP,
     LISTED,
@@ -32,62 +26,34 @@ from engine.connections.directory_objects import (
     server_of,
     text,
 )
-from engine.connections.endpoint import SignIn, opened, trust, untrusted
-from engine.connections.secrets import redacted
-from engine.contract import Denied, Fault, InDoubt, Rejected, Unreachable
+from engine.connections.directory_survey import Narrowed, Survey, Surveyor
+from engine.contract import Fault, Rejected
 
 if TYPE_CHECKING:
     from engine.connections import Site
 
 T = TypeVar("T")
 
-PAGE_ROWS = 500
 #: Addresses asked for in one search.
 FILTER_TERMS = 50
 #: Up to so many are looked up by themselves; for more, the whole listing is cheaper.
 FIND_MAX = 200
-CONNECT_SECONDS = 15
-ANSWER_SECONDS = 120
-#: A domain controller drops idle lines after 15 minutes (MaxConnIdleTime); a write must not go into a dead one.
-IDLE_MAX = timedelta(minutes=5)
 
 #: Mailboxes, hidden ones too, and the mail users that mailboxes were converted into: they alone have both of these.
 MAILBOXES = ("(&(objectCategory=person)(objectClass=user)"
              "(|(homeMDB=*)(&(msExchMailboxGuid=*)(targetAddress=*))))")
-#: Of a security descriptor, the list of who may do what (DACL_SECURITY_INFORMATION).
-ACCESS_LIST = 4
-_PAGED_RESULTS = "1.2.840.113556.1.4.319"  # RFC 2696
-
-#: LDAP result codes (RFC 4511, appendix A).
-_DENIED = {7, 8, 48, 49, 50}
-_PASSING = {3, 11, 51, 52}
-_CHANGED = {16, 20}
-_REMEDIES = {
-    8: "protect the line: tls: ldaps or starttls",
-    49: "correct user and password of the connection",
-    50: "the account needs WriteProperty on the recipients' mail attributes (targetAddress and its neighbours)",
-}
 
 
 class Directory:
-    """The client. Thread-safe: one line, one call at a time. Every method raises Fault."""
+    """The client. Thread-safe. Every method raises Fault."""
 
     def __init__(self, name: str, settings: Mapping[str, Any], site: Site) -> None:
         self._name = name
-        self._settings = settings
         self._site = site
-        self._lock = threading.RLock()
-        self._sign_in = SignIn(site.world.clock)
-        self._line: ldap3.Connection | None = None
-        self._used_at: datetime | None = None
-        self._host = str(settings.get("host") or "")
-        self._start_tls = settings.get("tls", "ldaps") == "starttls"
-        self._port = int(settings.get("port") or (389 if self._start_tls else 636))
-        self._contexts: tuple[str, str] | None = None
+        self._line = Line(name, settings, site)
 
     def close(self) -> None:
-        with self._lock:
-            self._drop()
+        self._line.close()
 
     # -------------------------------------------------------------------------------------------------- reads
 
@@ -99,7 +65,7 @@ class Directory:
         def load() -> Mapping[str, SourceRecipient]:
             servers = self._servers_by_dn()
             found: dict[str, SourceRecipient] = {}
-            for dn, attributes in self._search(self._base(), MAILBOXES, LISTED):
+            for dn, attributes in self._line.search(self._line.base(), MAILBOXES, LISTED):
                 recipient = recipient_of(dn, attributes, servers)
                 if recipient is None:
                     continue
@@ -132,14 +98,23 @@ class Directory:
 
     def attributes(self, guid: str) -> Attributes:
         """Every attribute of BACKUP that the object has, by its objectGUID. Raises Rejected when there is none."""
-        found = self._search(self._base(), f"(objectGUID={escape_bytes(UUID(guid).bytes_le)})", BACKUP)
+        found = self._line.search(self._line.base(), f"(objectGUID={escape_bytes(UUID(guid).bytes_le)})", BACKUP)
         if len(found) != 1:
             raise Rejected(self._name, f"the directory has no object {guid}")
         return found[0][1]
 
     def servers(self) -> tuple[ExchangeServer, ...]:
-        """Every Exchange server of the forest with its release, Exchange 2003 included."""
-        return tuple(sorted(self._servers_by_dn().values(), key=str))
+        """Every Exchange server of the forest with its release, Exchange 2003 included; never none of them.
+
+        Raises Rejected when none is seen: an account without the right to read them sees as little as a forest
+        without Exchange.
+        """
+        found = tuple(sorted(self._servers_by_dn().values(), key=str))
+        if not found:
+            raise Rejected(self._name, f"{self._line.host} shows no Exchange server in its configuration partition",
+                           remedy="let the account read the configuration partition, and name a domain controller of "
+                                  "the forest that Exchange is installed in")
+        return found
 
     def search(self, text: str, names: Iterable[str], *, base: str = "", one: bool = False, configuration: bool = False,
                access_lists: bool = False) -> list[tuple[str, Attributes]]:
@@ -154,16 +129,20 @@ class Directory:
     def kept(self, text: str, names: Iterable[str], keep: Callable[[str, Attributes], T], *, base: str = "",
              one: bool = False, configuration: bool = False, access_lists: bool = False) -> list[T]:
         """The same, with only what `keep` makes of each entry: access lists of 100,000 mailboxes are never held."""
-        where = base or (self._naming_contexts()[1] if configuration else self._base())
-        controls = security_descriptor_control(sdflags=ACCESS_LIST) if access_lists else None
-        return self._entries(where, text, names, keep, ldap3.BASE if one else ldap3.SUBTREE, controls)
+        where = base or (self._line.naming_contexts()[1] if configuration else self._line.base())
+        return self._line.kept(where, text, names, keep, "base" if one else "sub", access_lists=access_lists)
+
+    def survey(self, narrowed: Narrowed) -> Survey:
+        """What an inventory is made from. Raises Rejected, as `servers` does, where Exchange is not seen at all."""
+        self.servers()
+        return Surveyor(self._name, self._line, self._servers_by_dn()).survey(narrowed)
 
     def uses(self) -> Uses:
         """What else than mailboxes lives in the old organisation: names only."""
         def load() -> Uses:
-            _, configuration = self._naming_contexts()
-            folders = self._search(self._base(), "(&(objectClass=publicFolder)(proxyAddresses=*))", ("cn", "mail"))
-            connectors = self._search(configuration, "(objectClass=msExchRoutingSMTPConnector)", ("cn",))
+            _, configuration = self._line.naming_contexts()
+            folders = self._line.search(self._line.base(), "(&(objectClass=publicFolder)(proxyAddresses=*))", ("cn", "mail"))
+            connectors = self._line.search(configuration, "(objectClass=msExchRoutingSMTPConnector)", ("cn",))
             return Uses(*(tuple(sorted(text(found, "mail") or text(found, "cn") for _, found in entries))
                           for entries in (folders, connectors)))
         return self._site.listing(self._name, "uses", load)
@@ -171,10 +150,10 @@ class Directory:
     def _servers_by_dn(self) -> Mapping[str, ExchangeServer]:
         """By legacyExchangeDN in lower case, which is what a mailbox names."""
         def load() -> Mapping[str, ExchangeServer]:
-            _, configuration = self._naming_contexts()
-            entries = self._search(configuration, "(objectClass=msExchExchangeServer)",
-                                   ("cn", "serialNumber", "networkAddress", "legacyExchangeDN"))
-            return {each.legacy_dn.lower(): each for each in (server_of(found) for _, found in entries)}
+            _, configuration = self._line.naming_contexts()
+            entries = self._line.search(configuration, "(objectClass=msExchExchangeServer)",
+                                        ("cn", "serialNumber", "networkAddress", "legacyExchangeDN"))
+            return {each.legacy_dn.lower(): each for each in (server_of(found, dn) for dn, found in entries)}
         return self._site.listing(self._name, "servers", load)
 
     def _by_address(self, addresses: Sequence[str],
@@ -186,8 +165,8 @@ class Directory:
             asked = addresses[start:start + FILTER_TERMS]
             terms = "".join(f"(proxyAddresses=SMTP:{each})(mail={each})" for each in map(escape_filter_chars, asked))
             hits: dict[str, list[tuple[SourceRecipient, Attributes]]] = {}
-            entries = self._search(self._base(), f"(&(objectCategory=person)(objectClass=user)(|{terms}))", wanted)
-            for dn, attributes in entries:
+            text = f"(&(objectCategory=person)(objectClass=user)(|{terms}))"
+            for dn, attributes in self._line.search(self._line.base(), text, wanted):
                 recipient = recipient_of(dn, attributes, servers)
                 if recipient is None:
                     continue
@@ -207,150 +186,5 @@ class Directory:
     # ------------------------------------------------------------------------------------------------- writes
 
     def modify(self, dn: str, changes: Sequence[Modification]) -> None:
-        """All changes to one object in one request: all of them or none.
-
-        `delete` with the value that was read, beside `add`, is a compare-and-set. Raises Rejected when it was changed
-        meanwhile, Denied without the right, InDoubt when the answer got lost.
-        """
-        verbs = {"add": ldap3.MODIFY_ADD, "delete": ldap3.MODIFY_DELETE, "replace": ldap3.MODIFY_REPLACE}
-        sent: dict[str, list[tuple[str, list[bytes]]]] = {}
-        for change in changes:
-            sent.setdefault(change.attribute, []).append((verbs[change.verb], list(change.values)))
-
-        def act(line: ldap3.Connection) -> None:
-            line.modify(dn, sent)  # type: ignore[no-untyped-call]
-            self._judge(line.result, f"the change of {dn}")
-
-        self._call(act, write=True)
-
-    # ------------------------------------------------------------------------------------------------- inside
-
-    def _base(self) -> str:
-        return str(self._settings.get("base") or self._naming_contexts()[0])
-
-    def _naming_contexts(self) -> tuple[str, str]:
-        """The domain's and the configuration's, from the root entry (RFC 4512, section 5.1)."""
-        if self._contexts is None:
-            names = ("defaultNamingContext", "configurationNamingContext")
-            found = self._search("", "(objectClass=*)", names, scope=ldap3.BASE)
-            if not found or not all(found[0][1].get(name) for name in names):
-                raise Rejected(self._name, f"{self._host} is not an Active Directory domain controller")
-            self._contexts = (found[0][1][names[0]][0].decode(), found[0][1][names[1]][0].decode())
-        return self._contexts
-
-    def _search(self, base: str, text: str, names: Iterable[str],
-                scope: Any = ldap3.SUBTREE) -> list[tuple[str, Attributes]]:
-        """All pages, as (dn, attributes)."""
-        return self._entries(base, text, names, lambda dn, found: (dn, found), scope)
-
-    def _entries(self, base: str, text: str, names: Iterable[str], keep: Callable[[str, Attributes], T],
-                 scope: Any = ldap3.SUBTREE, controls: Any = None) -> list[T]:
-        """All pages, each entry as `keep` has it. Raises when a page is missing: half a listing is none."""
-        asked = {name.lower(): name for name in names}
-
-        def act(line: ldap3.Connection) -> list[T]:
-            entries: list[T] = []
-            cookie: bytes | None = None
-            while True:
-                paged: dict[str, Any] = {"paged_size": PAGE_ROWS, "paged_cookie": cookie} if scope != ldap3.BASE else {}
-                line.search(base, text, scope, attributes=list(asked.values()), controls=controls, **paged)
-                self._judge(line.result, f"the search below {base or 'the root'}")
-                for entry in line.response or ():
-                    if entry["type"] == "searchResEntry":
-                        entries.append(keep(entry["dn"], {
-                            asked[name.lower()]: tuple(values) for name, values in entry["raw_attributes"].items()
-                            if values and name.lower() in asked}))
-                control = (line.result.get("controls") or {}).get(_PAGED_RESULTS)
-                cookie = control["value"]["cookie"] if control else None
-                if not cookie:
-                    return entries
-
-        return self._call(act, write=False)
-
-    def _call(self, act: Callable[[ldap3.Connection], T], *, write: bool) -> T:
-        """On the one line. A read whose line broke is asked once more on a new one."""
-        with self._lock:
-            for again in (True, False):
-                line = self._connected()
-                try:
-                    found = act(line)
-                    self._used_at = self._site.world.clock.now()
-                    return found
-                except (LDAPException, OSError) as error:
-                    self._drop()
-                    if write:
-                        raise InDoubt(self._name, f"{self._host} did not answer a change "
-                                                  f"({type(error).__name__})") from None
-                    if not again:
-                        raise Unreachable(self._name, f"{self._host} did not answer ({type(error).__name__})") from None
-            raise AssertionError("unreachable")
-
-    def _connected(self) -> ldap3.Connection:
-        now = self._site.world.clock.now()
-        if self._line is not None and (self._used_at is None or now - self._used_at > IDLE_MAX):
-            self._drop()
-        if self._line is None:
-            self._line = self._open()
-        self._used_at = now
-        return self._line
-
-    def _open(self) -> ldap3.Connection:
-        self._sign_in.check()
-        context = trust(self._name, self._settings)
-        password = opened(self._settings.get("password"), self._site.world)
-        server = ldap3.Server(self._host, self._port, use_ssl=not self._start_tls, tls=_Tls(context),
-                              get_info=ldap3.NONE, connect_timeout=CONNECT_SECONDS)
-        line = ldap3.Connection(
-            server, str(self._settings.get("user") or ""), password, auto_bind=ldap3.AUTO_BIND_NONE,
-            auto_referrals=False, check_names=False, return_empty_attributes=False, receive_timeout=ANSWER_SECONDS)
-        try:
-            line.open()
-            if self._start_tls and not line.start_tls():
-                raise Denied(self._name, f"{self._host} does not offer StartTLS", remedy="use tls: ldaps")
-            line.bind()
-        except (LDAPException, OSError) as error:
-            self._not_opened(error)
-        try:
-            self._judge(line.result, "the sign-in")
-        except Denied as fault:
-            raise self._sign_in.refused(fault) from None
-        return line
-
-    def _not_opened(self, error: Exception) -> NoReturn:
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            raise untrusted(self._name, self._host) from None
-        phase = "TLS" if isinstance(error, LDAPStartTLSError | ssl.SSLError) else (
-            "connection" if isinstance(error, LDAPSocketOpenError) else "sign-in")
-        raise Unreachable(self._name, f"no {phase} with {self._host}:{self._port} ({type(error).__name__})") from None
-
-    def _drop(self) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            with contextlib.suppress(LDAPException, OSError):  # it is gone either way
-                line.unbind()
-
-    def _judge(self, result: Mapping[str, Any], what: str) -> None:
-        number, code = int(result["result"]), str(result["description"])
-        if number == 0:
-            return
-        words = redacted(str(result.get("message") or "").strip("\x00 \n"))
-        text = f"{what}: {code}" + (f": {words}" if words else "")
-        if number in _DENIED:
-            raise Denied(self._name, text, code=code, remedy=_REMEDIES.get(number, ""))
-        if number in _PASSING:
-            raise Unreachable(self._name, text, code=code)
-        if number in _CHANGED:
-            raise Rejected(self._name, f"{text}: it was changed meanwhile", code=code,
-                           remedy="run again: it is read anew")
-        raise Rejected(self._name, text, code=code)
-
-
-class _Tls(ldap3.Tls):
-    """Chain and name verified by the standard library, with the name sent along (RFC 6066)."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__(validate=ssl.CERT_REQUIRED)
-        self._context = context
-
-    def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
-        connection.socket = self._context.wrap_socket(connection.socket, server_hostname=connection.server.host)
+        """All changes to one object in one request: see `Line.modify`."""
+        self._line.modify(dn, changes)

@@ -45,6 +45,8 @@ LISTED = ("mail", "proxyAddresses", "targetAddress", "homeMDB", "objectGUID", "l
 
 #: msExchRecipientTypeDetails of mailboxes (Exchange 2007 and later).
 _TYPES = {1: "user", 2: "user", 4: "shared", 8: "user", 16: "room", 32: "equipment"}
+#: arbitration, discovery, public folder, monitoring and audit log mailboxes
+_SYSTEM_TYPES = frozenset({8388608, 536870912, 68719476736, 549755813888, 4398046511104})
 _SYSTEM = re.compile(r"(SystemMailbox|HealthMailbox|DiscoverySearchMailbox|FederatedEmail|Migration|SMO-)[{.-]?",
                      re.IGNORECASE)
 _SYSTEM_NAME = re.compile(r"\{[0-9a-f-]{36}\}|[0-9a-f-]{32,36}|\.[0-9a-f-]{36}", re.IGNORECASE)
@@ -101,6 +103,7 @@ class ExchangeServer:
     release: str
     version: str
     legacy_dn: str
+    dn: str = ""
 
     def __str__(self) -> str:
         return f"{self.host or self.name} ({self.release})"
@@ -117,7 +120,7 @@ class Uses:
 def recipient_of(dn: str, found: Attributes, servers: Mapping[str, ExchangeServer]) -> SourceRecipient | None:
     """From an entry with LISTED; None for what Exchange keeps for itself, and for what has no address."""
     name = text(found, "displayName") or text(found, "cn")
-    if _SYSTEM.match(text(found, "cn")) and _SYSTEM_NAME.search(text(found, "cn")):
+    if is_system(found):
         return None
     proxies = tuple(sorted(each.decode("utf-8", "replace") for each in found.get("proxyAddresses", ())))
     mail = text(found, "mail")
@@ -137,14 +140,20 @@ def recipient_of(dn: str, found: Attributes, servers: Mapping[str, ExchangeServe
         server=servers[home].host if home in servers else home.rpartition("cn=")[2])
 
 
-def server_of(found: Attributes) -> ExchangeServer:
+def is_system(found: Attributes) -> bool:
+    """Whether Exchange keeps this mailbox for itself: by its type (2010 and later), else by its name."""
+    details, name = int(text(found, "msExchRecipientTypeDetails") or 0), text(found, "cn")
+    return details in _SYSTEM_TYPES or bool(_SYSTEM.match(name) and _SYSTEM_NAME.search(name))
+
+
+def server_of(found: Attributes, dn: str = "") -> ExchangeServer:
     """From an entry of class msExchExchangeServer."""
     version = text(found, "serialNumber")
     number = (re.search(r"\d+\.\d+", version) or [""])[0]
     release = _RELEASES.get(number) or _RELEASES.get(number.partition(".")[0]) or version
     networks = [each.decode("utf-8", "replace") for each in found.get("networkAddress", ())]
     named = next((each.partition(":")[2] for each in networks if each.startswith("ncacn_ip_tcp:")), "")
-    return ExchangeServer(text(found, "cn"), named.lower(), release, version, text(found, "legacyExchangeDN"))
+    return ExchangeServer(text(found, "cn"), named.lower(), release, version, text(found, "legacyExchangeDN"), dn)
 
 
 def text(found: Attributes, name: str) -> str:

@@ -64,6 +64,7 @@ class Control:
                 body = json.loads(await request.read() or b"{}")
                 if not isinstance(body, dict):
                     raise ValueError("the body is not an object")
+                self._faults.look_outside()
                 document = await act(body)
             except (ValueError, KeyError, TypeError) as error:
                 return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)

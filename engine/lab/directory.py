@@ -2,7 +2,7 @@
 
 No wire here: `engine.lab.ldap` speaks the protocol, `engine.lab.organisation` fills it. Attribute values are
 bytes, as on the wire. Attribute types outside the schema of the Exchange release are refused, as a directory
-does whose schema was never extended (RFC 4511, section 4.1.9: undefinedAttributeType).
+does whose schema was never extended: with noSuchAttribute, which is Active Directory's answer, and Samba's.
 """
 
 from __future__ import annotations
@@ -20,17 +20,27 @@ Values = tuple[bytes, ...]
 class DirectoryError(Exception):
     """A considered no. `code` is the LDAP result code (RFC 4511, appendix A), `text` the server's words."""
 
-    def __init__(self, code: int, text: str) -> None:
+    def __init__(self, code: int, text: str, referral: str = "") -> None:
         super().__init__(text)
         self.code = code
         self.text = text
+        self.referral = referral
 
 
+REFERRAL = 10
 NO_SUCH_ATTRIBUTE = 16
-UNDEFINED_ATTRIBUTE_TYPE = 17
 CONSTRAINT_VIOLATION = 19
 ATTRIBUTE_OR_VALUE_EXISTS = 20
+INVALID_ATTRIBUTE_SYNTAX = 21
 NO_SUCH_OBJECT = 32
+INVALID_CREDENTIALS = 49
+
+
+class Account(NamedTuple):
+    """Who has signed in. writes: may change objects; everybody may read."""
+
+    name: str
+    writes: bool = True
 
 
 class AttributeType(NamedTuple):
@@ -69,7 +79,7 @@ extensionAttribute1 text; extensionAttribute2 text; extensionAttribute3 text; ex
 extensionAttribute5 text; extensionAttribute6 text; extensionAttribute7 text; extensionAttribute8 text
 extensionAttribute9 text; extensionAttribute10 text; extensionAttribute11 text; extensionAttribute12 text
 extensionAttribute13 text; extensionAttribute14 text; extensionAttribute15 text
-gatewayProxy text multi; msExchAcceptedDomainName text 2007
+gatewayProxy text multi; msExchAcceptedDomainName text 2007; msExchOwningServer dn; c text
 msExchRecipientTypeDetails integer 2007; msExchRecipientDisplayType integer 2007; msExchVersion integer 2007
 msExchUserCulture text 2007; msExchMailboxTemplateLink dn 2007; msExchWhenMailboxCreated time 2007
 msExchMobileMailboxFlags integer 2007; msExchELCMailboxFlags integer 2007; msExchUMEnabledFlags integer 2007
@@ -166,6 +176,10 @@ class Directory:
         folded = fold_dn(base)
         partition = self._partition(folded)
         entry = partition.get(folded)
+        if entry is None and not folded.endswith(self._roots[0]):
+            host = ".".join(part[3:] for part in folded.split(",") if part.startswith("dc="))
+            raise DirectoryError(REFERRAL, "0000202B: RefErr: DSID-03100781, data 0, 1 access points",
+                                 f"ldap://{host}/{base}")
         if entry is None:
             raise DirectoryError(NO_SUCH_OBJECT, f"0000208D: NameErr: DSID-0310020A, problem 2001 (NO_OBJECT): {base}")
         if scope == "base":
@@ -235,7 +249,8 @@ class Directory:
         for operation, name, values in changes:
             kind = self.schema.get(name.lower())
             if kind is None:
-                raise DirectoryError(UNDEFINED_ATTRIBUTE_TYPE, f"00000057: LdapErr: DSID-0C090D8A, {name}")
+                raise DirectoryError(NO_SUCH_ATTRIBUTE, "00000057: LdapErr: DSID-0C090D8A, comment: Error in attribute "
+                                                        f"conversion operation, data 0, v1db1: {name}")
             if kind.system:
                 raise DirectoryError(CONSTRAINT_VIOLATION, f"00000057: {kind.name} is owned by the system")
             left = self._changed(kind, operation, after.get(kind.name, ()), values)
@@ -246,14 +261,19 @@ class Directory:
         self._check_single(after)
         if after == entry.attributes:
             return entry
+        self._stamp(after)
+        self.replace(entry, after)
+        return entry
+
+    def replace(self, entry: DirectoryObject, attributes: dict[str, Values], *, watched: bool = True) -> None:
+        """The object has these attributes from now on."""
         before = entry.attributes
         self._leave(entry)
-        entry.attributes = after
+        entry.attributes = attributes
         entry.encoded, entry.folded = {}, {}
-        self._stamp(after)
         self._enter(entry)
-        self.watcher(entry, before)
-        return entry
+        if watched:
+            self.watcher(entry, before)
 
     def put(self, entry: DirectoryObject, name: str, values: Values) -> None:
         """One attribute as the system itself sets it: what clients may not write, and what its own services do."""
@@ -262,6 +282,7 @@ class Directory:
         entry.attributes = {each: found for each, found in {**entry.attributes, name: values}.items() if found}
         entry.encoded, entry.folded = {}, {}
         self._enter(entry)
+        self.replace(entry, {**entry.attributes, name: values}, watched=False)
 
     def _changed(self, kind: AttributeType, operation: Operation, found: Values, values: Values) -> Values:
         there = {_fold(kind.syntax, value) for value in found}
@@ -284,18 +305,19 @@ class Directory:
 
     def _check_syntax(self, kind: AttributeType, values: Values) -> None:
         for value in values:
-            wrong = ((kind.name == "msExchMailboxGuid" and len(value) != 16)
-                     or (kind.syntax == "integer" and not re.fullmatch(rb"-?\d+", value))
-                     or (kind.syntax == "boolean" and value not in (b"TRUE", b"FALSE"))
-                     or (kind.syntax == "dn" and self.get(value.decode("utf-8", "replace")) is None))
-            if wrong:
-                raise DirectoryError(CONSTRAINT_VIOLATION, f"000020B5: AtrErr: DSID-03152392, {kind.name}: a value "
-                                                           f"does not fit its syntax ({kind.syntax})")
+            if ((kind.syntax == "integer" and not re.fullmatch(rb"-?\d+", value))
+                    or (kind.syntax == "boolean" and value not in (b"TRUE", b"FALSE"))):
+                raise DirectoryError(INVALID_ATTRIBUTE_SYNTAX, f"0000200B: AtrErr: {kind.name}: a value does not fit "
+                                                               f"its syntax ({kind.syntax})")
+            if ((kind.name == "msExchMailboxGuid" and len(value) != 16)
+                    or (kind.syntax == "dn" and self.get(value.decode("utf-8", "replace")) is None)):
+                raise DirectoryError(CONSTRAINT_VIOLATION, f"000020B5: AtrErr: DSID-03152392, {kind.name}: a length "
+                                                           "out of range, or an object that is not there")
 
     def _check_single(self, attributes: Mapping[str, Values]) -> None:
         for name, values in attributes.items():
             if len(values) > 1 and self.schema[name.lower()].single:
-                raise DirectoryError(CONSTRAINT_VIOLATION, f"00002081: AtrErr: {name} takes one value")
+                raise DirectoryError(ATTRIBUTE_OR_VALUE_EXISTS, f"00002081: AtrErr: {name} takes one value")
 
     # -------------------------------------------------------------------------------------------- within
 

@@ -10,6 +10,7 @@ A fault by hand (`POST /fault`) is one of::
     {"kind": "skipped", "address": "…", "count": 3, "listed": false}     items left out of that mailbox's copy
     {"kind": "forwarding", "error": "E26"}                  the cloud refuses mail from the source; null mends it
     {"kind": "status", "batch": "Batch01", "status": "Corrupted"}        what befalls a batch without a cmdlet
+    {"kind": "account", "account": "migadmin", "trouble": "expired"}      or locked, disabled, must change, reads only
 
 `match` is the beginning of a request's kind, as `/counters` names it. A fault by seed is drawn from (seed, kind,
 how many of that kind came before), so that it does not depend on what other requests came between.
@@ -111,6 +112,10 @@ class Faults:
     idle: set[str] = field(default_factory=set)
     #: who is made with a sign-in name below the tenant's own domain
     odd_names: set[str] = field(default_factory=set)
+    #: account name → what is wrong with it (`engine.lab.organisation.TROUBLES`)
+    accounts: dict[str, str] = field(default_factory=dict)
+    #: called before a request is handled: what a real server that stands in for one of ours has seen meanwhile
+    look_outside: Callable[[], None] = lambda: None
     _seen: Counter[str] = field(default_factory=Counter)
     _made: int = 0
     #: requests of all protocols that have arrived; what /kill counts
@@ -197,6 +202,8 @@ class Faults:
             self.befall(str(body["batch"]), str(body["status"]))
         elif kind in self.parts:
             self.parts[kind](body)
+        elif kind == "account":
+            self.accounts[str(body["account"]).lower()] = str(body.get("trouble") or "")
         else:
             raise ValueError(f"unknown fault {kind!r}")
 
@@ -222,6 +229,7 @@ class Faults:
         """
         self.requests += 1
         _ticket.set(self.requests)
+        self.look_outside()
         if self._strike("before"):
             raise Killed("the sender was killed before its request was handled")
 

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from ldaptor.protocols import pureber, pureldap
 
-from engine.lab.directory import AttributeType, Directory, DirectoryError, DirectoryObject, Operation
+from engine.lab.directory import Account, AttributeType, Directory, DirectoryError, DirectoryObject, Operation, fold_dn
 
 Predicate = Callable[[DirectoryObject], bool]
 
 SUCCESS, OPERATIONS_ERROR, PROTOCOL_ERROR, SIZE_LIMIT_EXCEEDED = 0, 1, 2, 4
-STRONGER_AUTH_REQUIRED, UNAVAILABLE_CRITICAL_EXTENSION, INVALID_CREDENTIALS = 8, 12, 49
-BUSY, UNAVAILABLE, UNWILLING_TO_PERFORM = 51, 52, 53
+STRONGER_AUTH_REQUIRED, UNAVAILABLE_CRITICAL_EXTENSION = 8, 12
+INSUFFICIENT_ACCESS_RIGHTS, BUSY, UNAVAILABLE, UNWILLING_TO_PERFORM = 50, 51, 52, 53
 
 PAGED_RESULTS = b"1.2.840.113556.1.4.319"  # RFC 2696
 #: Which parts of a security descriptor are asked for (MS-ADTS, section 3.1.1.3.4.1.11). Without it they include the
@@ -34,6 +34,8 @@ BIT_AND, BIT_OR = b"1.2.840.113556.1.4.803", b"1.2.840.113556.1.4.804"
 
 #: MaxPageSize of Active Directory's default query policy: without pages, no more entries than these.
 PAGE_ROWS_MAX = 1000
+#: MaxValRange: of an attribute with more values than these, so many come at a time, named `member;range=0-1499`.
+RANGE_VALUES_MAX = 1500
 #: The largest request that is read.
 REQUEST_BYTES_MAX = 10 * 1024 * 1024
 
@@ -65,13 +67,13 @@ class LdapSession:
     `protected`. `closed`: unbound, or broken off for a request that cannot be read.
     """
 
-    def __init__(self, directory: Directory, account_ok: Callable[[str, str], bool], *, protected: bool) -> None:
+    def __init__(self, directory: Directory, sign_in: Callable[[str, str], Account], *, protected: bool) -> None:
         self.protected = protected
         self.wants_tls = False
         self.closed = False
         self._directory = directory
-        self._account_ok = account_ok
-        self._bound = False
+        self._sign_in = sign_in
+        self._account: Account | None = None
         self._buffer = b""
         self._pages: dict[bytes, Iterator[DirectoryObject]] = {}
         self._cookies = 0
@@ -126,12 +128,15 @@ class LdapSession:
             elif isinstance(operation, pureldap.LDAPExtendedRequest):
                 return self._extended(number, operation)
             elif isinstance(operation, pureldap.LDAPModifyRequest):
-                self._must_be_bound()
+                if not self._signed_in().writes:
+                    raise DirectoryError(INSUFFICIENT_ACCESS_RIGHTS, "00002098: SecErr: DSID-03150F94, problem 4003 "
+                                                                     "(INSUFF_ACCESS_RIGHTS), data 0")
                 self._directory.modify(operation.object.decode(), list(_changes(operation)))
             else:
                 raise DirectoryError(UNWILLING_TO_PERFORM, "00002035: LdapErr: the lab's directory is not extended so")
         except DirectoryError as error:
-            return _result(number, tag, error.code, error.text)
+            extra = _tlv(0xA3, _tlv(0x04, error.referral.encode())) if error.referral else b""
+            return _result(number, tag, error.code, error.text, extra=extra)
         return _result(number, tag, SUCCESS)
 
     def refuse(self, request: bytes, code: int, text: str) -> bytes:
@@ -147,7 +152,7 @@ class LdapSession:
     # ----------------------------------------------------------------------------------------- operations
 
     def _bind(self, request: Any) -> None:
-        self._bound = False
+        self._account = None
         user, password = request.dn.decode("utf-8", "replace"), request.auth
         if request.sasl:
             raise DirectoryError(UNWILLING_TO_PERFORM, "00002028: LdapErr: only simple binds here")
@@ -157,15 +162,13 @@ class LdapSession:
             # What a hardened domain controller says to a password in clear text.
             raise DirectoryError(STRONGER_AUTH_REQUIRED, "00002028: LdapErr: DSID-0C090202, the server requires binds "
                                                          "to turn on integrity checking if SSL\\TLS are not already")
-        if not self._account_ok(user, password.decode("utf-8", "replace")):
-            raise DirectoryError(INVALID_CREDENTIALS, "80090308: LdapErr: DSID-0C0903A9, comment: "
-                                                      "AcceptSecurityContext error, data 52e, v1db1")
-        self._bound = True
+        self._account = self._sign_in(user, password.decode("utf-8", "replace"))
 
-    def _must_be_bound(self) -> None:
-        if not self._bound:
+    def _signed_in(self) -> Account:
+        if self._account is None:
             raise DirectoryError(OPERATIONS_ERROR, "000004DC: LdapErr: DSID-0C0906E8, comment: In order to perform "
                                                    "this operation a successful bind must be completed")
+        return self._account
 
     def _extended(self, number: int, request: Any) -> bytes:
         if request.requestName != START_TLS:
@@ -181,10 +184,10 @@ class LdapSession:
         hidden = {"nTSecurityDescriptor"} if audited else set()
         # Constructed for one object at a time (MS-ADTS, section 3.1.1.4.5.19).
         hidden |= {"tokenGroups"} if request.scope != pureldap.LDAP_SCOPE_baseObject else set()
-        wanted = wanted and [name for name in wanted if name not in hidden]
+        wanted = wanted and {name: option for name, option in wanted.items() if name not in hidden}
         if not base and request.scope == pureldap.LDAP_SCOPE_baseObject:
             return _entry(number, b"", _root(self._directory, request.attributes)) + _result(number, 0x65, SUCCESS)
-        self._must_be_bound()
+        self._signed_in()
         page, cookie = (PAGE_ROWS_MAX, b"") if paged is None else _page(paged)
         if cookie:
             found = self._pages.pop(cookie, None)
@@ -200,7 +203,7 @@ class LdapSession:
         while following is not None and len(answers) < limit:
             answers.append(self._encoded(number, following, wanted, request.typesOnly))
             following = next(found, None)
-        code, controls = SUCCESS, b""
+        code, controls, references = SUCCESS, b"", b""
         if paged is not None:
             cookie = b""
             if following is not None:
@@ -210,7 +213,17 @@ class LdapSession:
             controls = _controls(_tlv(0x30, _tlv(0x02, b"\x00") + _tlv(0x04, cookie)))
         elif following is not None:
             code = SIZE_LIMIT_EXCEEDED
-        return b"".join(answers) + _result(number, 0x65, code, controls=controls)
+        if following is None and request.scope != pureldap.LDAP_SCOPE_baseObject:
+            references = self._references(number, base)
+        return b"".join(answers) + references + _result(number, 0x65, code, controls=controls)
+
+    def _references(self, number: int, base: str) -> bytes:
+        """Where else to look: below the domain's root lies another partition (RFC 4511, section 4.5.3)."""
+        if fold_dn(base) != fold_dn(self._directory.base):
+            return b""
+        host = ".".join(part[3:] for part in self._directory.base.split(","))
+        place = f"ldap://{host}/{self._directory.configuration}".encode()
+        return _tlv(0x30, _number(0x02, number) + _tlv(0x73, _tlv(0x04, place)))
 
     def _found(self, base: str, request: Any) -> Iterable[DirectoryObject]:
         matches = self._predicate(request.filter)
@@ -315,13 +328,17 @@ class LdapSession:
 
     # ------------------------------------------------------------------------------------------- encoding
 
-    def _attributes(self, asked: list[bytes]) -> list[str] | None:
-        """Canonical names of the attributes asked for; None: all of them. Unknown ones are left out in silence."""
+    def _attributes(self, asked: list[bytes]) -> dict[str, bytes] | None:
+        """Canonical names of the attributes asked for, each with its options (`range=0-499`); None: all of them.
+
+        Unknown ones are left out in silence.
+        """
         if not asked or b"*" in asked:
             return None
-        return [kind.name for kind in map(self._kind, asked) if kind is not None]
+        return {kind.name: name.partition(b";")[2] for name in asked if (kind := self._kind(name)) is not None}
 
-    def _encoded(self, number: int, entry: DirectoryObject, wanted: list[str] | None, types_only: bool) -> bytes:
+    def _encoded(self, number: int, entry: DirectoryObject, wanted: dict[str, bytes] | None,
+                 types_only: bool) -> bytes:
         parts: list[bytes] = []
         for name in entry.attributes if wanted is None else wanted:
             if name not in entry.attributes or (wanted is None and name in UNASKED):
@@ -329,9 +346,13 @@ class LdapSession:
             if types_only:
                 parts.append(_tlv(0x30, _tlv(0x04, name.encode()) + _tlv(0x31, b"")))
                 continue
+            option, values = (wanted or {}).get(name, b""), entry.attributes[name]
+            if option or len(values) > RANGE_VALUES_MAX:
+                parts.append(_ranged(name, values, option))
+                continue
             kept = entry.encoded.get(name)
             if kept is None:
-                kept = entry.encoded[name] = _attribute(name, entry.attributes[name])
+                kept = entry.encoded[name] = _attribute(name, values)
             parts.append(kept)
         return _entry(number, entry.dn.encode(), b"".join(parts))
 
@@ -396,6 +417,18 @@ def _number(tag: int, value: int) -> bytes:
 
 def _attribute(name: str, values: Iterable[bytes]) -> bytes:
     return _tlv(0x30, _tlv(0x04, name.encode()) + _tlv(0x31, b"".join(_tlv(0x04, value) for value in values)))
+
+
+def _ranged(name: str, values: tuple[bytes, ...], option: bytes) -> bytes:
+    """Some of an attribute's values, named for their places; `*`: the last of them ([MS-ADTS] 3.1.1.3.1.3.3)."""
+    asked = re.fullmatch(rb"range=(\d+)-(\d+|\*)", option, re.IGNORECASE)
+    first = int(asked[1]) if asked else 0
+    last = int(asked[2]) if asked and asked[2] != b"*" else len(values) - 1
+    last = min(last, first + RANGE_VALUES_MAX - 1)
+    if first >= len(values):
+        raise DirectoryError(UNWILLING_TO_PERFORM, f"00000057: LdapErr: {name} has no value number {first}")
+    end = "*" if last >= len(values) - 1 else str(last)
+    return _attribute(f"{name};range={first}-{end}", values[first:last + 1])
 
 
 def _entry(number: int, dn: bytes, attributes: bytes) -> bytes:

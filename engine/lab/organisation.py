@@ -12,10 +12,13 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from engine.lab.directory import Directory, DirectoryObject, Values
+from engine.lab.directory import INVALID_CREDENTIALS, Account, Directory, DirectoryError, DirectoryObject, Values
 from engine.lab.dns import Zones
 from engine.lab.published import Published
 from engine.lab.rights import Rights
+
+#: What can be wrong with an account, and the number by which Active Directory tells it after a failed sign-in.
+TROUBLES = {"expired": "532", "disabled": "533", "must change": "773", "locked": "775", "reads only": ""}
 
 
 class Clock(Protocol):
@@ -138,6 +141,10 @@ class Organisation:
     contacts: dict[str, Contact] = field(default_factory=dict)
     domains: dict[str, dict[str, Any]] = field(default_factory=dict)
     delivered: list[dict[str, str]] = field(default_factory=list)
+    #: where a real directory stands in: how a targetAddress is set there
+    target_address_set: Callable[[DirectoryObject, Values], None] | None = None
+    #: account name → one of TROUBLES
+    troubles: dict[str, str] = field(default_factory=dict)
     cloud: Cloud | None = None
     #: how it is seen from outside; made when it is served, since certificates are files
     published: Published | None = None
@@ -171,7 +178,17 @@ class Organisation:
         """Whether these are the migration account's credentials: DOMAIN\\name, name@domain, name alone or its DN."""
         name = _account_name(self.account)
         typed = _account_name(user) if not user.lower().startswith("cn=") else user.split(",")[0][3:].lower()
-        return typed == name and password == self.password
+        return typed == name and password == self.password and not TROUBLES.get(self.troubles.get(name, ""))
+
+    def sign_in(self, user: str, password: str) -> Account:
+        """The directory's own sign-in, which takes no bare account name. Raises DirectoryError with the reason."""
+        name = _account_name(self.account)
+        trouble = self.troubles.get(name, "")
+        reason = TROUBLES.get(trouble) or "52e"
+        if not self.account_ok(user, password) or not any(sign in user for sign in "\\@="):
+            raise DirectoryError(INVALID_CREDENTIALS, "80090308: LdapErr: DSID-0C0903A9, comment: "
+                                                      f"AcceptSecurityContext error, data {reason}, v1db1")
+        return Account(name, writes=trouble != "reads only")
 
     # ----------------------------------------------------------------------------------------- recipients
 
@@ -197,7 +214,10 @@ class Organisation:
         """
         mailbox = self.mailboxes[address.lower()]
         values: Values = () if value is None else (f"SMTP:{_bare(value)}".encode(),)
-        self.directory.modify(mailbox.entry.dn, [("replace", "targetAddress", values)])
+        if self.target_address_set is not None:
+            self.target_address_set(mailbox.entry, values)
+        else:
+            self.directory.modify(mailbox.entry.dn, [("replace", "targetAddress", values)])
 
     def changed(self, entry: DirectoryObject, before: Mapping[str, Values]) -> None:
         """Called after each modify: names the effect by what it means for the migration."""

@@ -79,6 +79,8 @@ class _Forest:
         self.admin_dn = f"CN={self.group},CN=Administrative Groups,{self.exchange_dn}"
         self.people = f"OU=People,{base}"
         self.databases: dict[tuple[str, str], str] = {}
+        #: address → DN of what a group may have as a member
+        self.recipients: dict[str, str] = {}
         self._names: set[str] = set()
 
     def fill(self, rows: Mapping[str, list[dict[str, Any]]]) -> None:
@@ -183,7 +185,8 @@ class _Forest:
                      f"CN=First Storage Group,CN=InformationStore,CN={host},CN=Servers,{self.admin_dn}")
             dn = self.databases[server, name] = f"CN={escape_rdn(name)},{place}"
             if self.directory.get(dn) is None:
-                self._add(dn, "msExchPrivateMDB", "top", "msExchMDB")
+                self._add(dn, "msExchPrivateMDB", "top", "msExchMDB",
+                          msExchOwningServer=f"CN={host},CN=Servers,{self.admin_dn}")
         return dn
 
     def _mailbox(self, given: Mapping[str, Any]) -> None:
@@ -216,7 +219,9 @@ class _Forest:
             msExchUserAccountControl=0 if kind == "user" else 2, msExchPoliciesIncluded=[_POLICY],
             msExchHideFromAddressLists=True if _truth(row.get("hidden")) else None,
             **(self._voice() if row.get("um") else {}),
-            msExchRecipientTypeDetails=details, msExchRecipientDisplayType=display, msExchUserCulture="en-US")
+            msExchRecipientTypeDetails=details, msExchRecipientDisplayType=display, msExchUserCulture="en-US",
+            c=row.get("usage_location") or None)
+        self.recipients[address] = dn
         items = int(row.get("items") or drawn.randint(20, 4000))
         size = int(row.get("size_mb") or max(1, items * drawn.randint(40, 160) // 1024))
         self.organisation.mailboxes[address] = SourceMailbox(entry, address, row, items, size)
@@ -239,12 +244,33 @@ class _Forest:
         self._add(f"CN={name},{place}", "msExchSystemMailbox", "top", mail=f"{name}@{domain}",
                   homeMDB=next(iter(self.databases.values())), proxyAddresses=[f"SMTP:{name}@{domain}"],
                   msExchHideFromAddressLists=True)
+        if self.organisation.exchange >= "2010":
+            self._arbitration(name, domain)
+
+    def _arbitration(self, name: str, domain: str) -> None:
+        """What later releases keep in mailboxes of users nobody signs in as: approvals, searches, monitoring."""
+        kept = {name: 8388608, "DiscoverySearchMailbox {D919BA05-46A6-415f-80AD-7E09334BB852}": 536870912}
+        drawn = random.Random(f"{self.organisation.seed} system mailboxes")
+        if self.organisation.exchange >= "2013":
+            kept[f"HealthMailbox{drawn.getrandbits(128):032x}"] = 549755813888
+        for cn, details in kept.items():
+            alias = f"{cn.split('{')[0].strip()}{details}"
+            self.directory.add(
+                f"CN={cn},CN=Users,{self.directory.base}", UUID(int=drawn.getrandbits(128), version=4),
+                ["top", "person", "organizationalPerson", "user"], displayName=cn,
+                objectCategory=f"CN=Person,CN=Schema,{self.directory.configuration}",
+                sAMAccountName=alias[:20], userAccountControl=514, mail=f"{alias}@{domain}",
+                proxyAddresses=[f"SMTP:{alias}@{domain}"], homeMDB=next(iter(self.databases.values())),
+                msExchRecipientTypeDetails=details, msExchHideFromAddressLists=True,
+                msExchMailboxGuid=UUID(int=drawn.getrandbits(128), version=4).bytes_le)
 
     def _contact(self, row: Mapping[str, Any]) -> None:
         address = _text(row, "address").lower()
         name = str(row.get("name") or address)
         target = str(row.get("target_address") or address).lower()
-        self._add(self._dn(name), "contact", "top", "person", "organizationalPerson", displayName=name, mail=address,
+        dn = self.recipients[address] = self._dn(name)
+        self._add(dn, "contact", "top", "person", "organizationalPerson", displayName=name, mail=address,
+                  objectCategory=f"CN=Person,CN=Schema,{self.directory.configuration}",
                   mailNickname=address.partition("@")[0], proxyAddresses=[f"SMTP:{address}"],
                   targetAddress=f"SMTP:{target}")
         self.organisation.contacts[address] = Contact(address, name, target)
@@ -256,9 +282,10 @@ class _Forest:
         group = Group(address, str(row.get("name") or address), _truth(row.get("security")), members,
                       str(row.get("managed_by") or "").lower() or None, aliases)
         mailboxes = self.organisation.mailboxes
-        dns = [mailboxes[member].entry.dn for member in members if member in mailboxes]
+        dns = [self.recipients[member] for member in members if member in self.recipients]
         lead = mailboxes.get(group.managed_by or "")
-        self._add(self._dn(group.name), "group", "top", displayName=group.name, mail=address,
+        dn = self.recipients[address] = self._dn(group.name)
+        self._add(dn, "group", "top", displayName=group.name, mail=address,
                   mailNickname=address.partition("@")[0],
                   proxyAddresses=[f"SMTP:{address}", *(f"smtp:{alias}" for alias in aliases)],
                   groupType=-2147483646 if group.security else 2, member=dns, managedBy=lead and lead.entry.dn)
@@ -266,7 +293,8 @@ class _Forest:
         if lead is None:
             return
         # A group is a team: its lead is the members' manager, and the first other member stands in for the lead.
-        others = [dn for dn in dns if dn != lead.entry.dn]
+        own = {mailbox.entry.dn for mailbox in mailboxes.values()} - {lead.entry.dn}
+        others = [dn for dn in dns if dn in own]
         for dn in others:
             entry = self.directory.get(dn)
             if entry is not None and "manager" not in entry.attributes:

@@ -59,6 +59,7 @@ async def serve(organisation: Organisation, tenant: Cloud, faults: Faults, clock
     organisation.effect = counters.effect
     organisation.cloud = tenant
     organisation.cloud_refuses = lambda: migration_errors()[faults.forwarding]["text"] if faults.forwarding else ""
+    organisation.troubles = faults.accounts
     traffic = Traffic(faults, counters)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert(host, "localhost").configure_cert(context)
@@ -191,7 +192,7 @@ async def _serve_ldap(organisation: Organisation, traffic: Traffic, host: str, c
                               "00000000: LdapErr: the server is not available")
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        session = ldap.LdapSession(organisation.directory, organisation.account_ok, protected=ldaps)
+        session = ldap.LdapSession(organisation.directory, organisation.sign_in, protected=ldaps)
         try:
             while not session.closed and (data := await reader.read(65_536)):
                 for request in session.receive(data):

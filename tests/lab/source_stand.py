@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -70,10 +70,12 @@ class Stand:
 
 
 @contextmanager
-def stand(folder: Path, exchange: str = "2007", mailboxes: int = 6) -> Iterator[Stand]:
+def stand(folder: Path, exchange: str = "2007", mailboxes: int = 6,
+          rows: Mapping[str, Any] | None = None) -> Iterator[Stand]:
+    """The described organisation; `rows` is another whole description."""
     ca, clock, cloud, faults = trustme.CA(), Clock(), CloudStand(), Faults()
     ca.cert_pem.write_to_path(str(folder / "ca.pem"))
-    organisation = Organisation.from_rows(description(exchange, mailboxes), 1, clock)
+    organisation = Organisation.from_rows(rows or description(exchange, mailboxes), 1, clock)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

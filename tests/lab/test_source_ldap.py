@@ -108,6 +108,7 @@ def test_a_listing_comes_in_pages_quickly(tmp_path: Path) -> None:
         began = time.perf_counter()
         entries = list(connection.extend.standard.paged_search(
             lab.connections["directory"]["base"], MAILBOXES, attributes=LISTED, paged_size=500, generator=True))
+        entries = [entry for entry in entries if entry["type"] == "searchResEntry"]  # not where else to look
         taken = time.perf_counter() - began
         assert len({entry["dn"] for entry in entries}) == 4300
         guids = {entry["raw_attributes"]["mail"][0].decode(): entry["raw_attributes"]["msExchMailboxGuid"][0]
@@ -125,7 +126,7 @@ def test_modify_is_atomic_and_changes_the_mailbox(lab: Stand) -> None:
                                       "homeMTA": [("MODIFY_DELETE", ["CN=nobody"])]})
     assert connection.result["description"] == "noSuchAttribute"
     assert mailbox.entry.attributes == before
-    cases = {"undefinedAttributeType": {"noSuchThing": [("MODIFY_ADD", ["x"])]},
+    cases = {"noSuchAttribute": {"noSuchThing": [("MODIFY_ADD", ["x"])]},
              "constraintViolation": {"objectGUID": [("MODIFY_REPLACE", [b"x" * 16])]},
              "attributeOrValueExists": {"proxyAddresses": [("MODIFY_ADD", ["smtp:a.mueller@fabrikam.com"])]}}
     for word, change in cases.items():
@@ -164,7 +165,7 @@ def test_exchange_2003_lacks_the_later_attributes(tmp_path: Path) -> None:
         connection = connect(lab)
         dn = lab.organisation.mailboxes["anna@contoso.com"].entry.dn
         connection.modify(dn, {"msExchRecipientTypeDetails": [("MODIFY_REPLACE", ["128"])]})
-        assert connection.result["description"] == "undefinedAttributeType"
+        assert connection.result["description"] == "noSuchAttribute"
         assert lab.connections["ews"]["provider"] == "list"
         assert "anna@contoso.com,123," in Path(lab.connections["ews"]["file"]).read_text()
 
@@ -184,15 +185,15 @@ def test_a_lost_answer_comes_after_the_act(lab: Stand) -> None:
 
 def test_bytes_may_come_in_any_pieces(lab: Stand) -> None:
     organisation = lab.organisation
-    whole = LdapSession(organisation.directory, organisation.account_ok, protected=True)
-    pieces = LdapSession(organisation.directory, organisation.account_ok, protected=True)
+    whole = LdapSession(organisation.directory, organisation.sign_in, protected=True)
+    pieces = LdapSession(organisation.directory, organisation.sign_in, protected=True)
     request = bytes.fromhex("300c020101600702010304008000")
     assert kind_of(request) == "ldap bind"
     answer = whole.feed(request + request)
     assert answer == b"".join(pieces.feed(bytes((byte,))) for byte in request + request)
     assert answer.count(bytes.fromhex("0a0100")) == 2
     for broken in ("3000", "30020201", "3003020101", "30050201016000"):
-        session = LdapSession(organisation.directory, organisation.account_ok, protected=True)
+        session = LdapSession(organisation.directory, organisation.sign_in, protected=True)
         assert [kind_of(each) for each in session.receive(bytes.fromhex(broken))] in (
             [], ["ldap other"], ["ldap bind"])
         assert session.feed(bytes.fromhex(broken)) == b""
