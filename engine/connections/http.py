@@ -23,12 +23,14 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from engine.connections.endpoint import opened
 from engine.connections.secrets import redacted
 from engine.contract import Denied, InDoubt, Rejected, Unreachable
 
 if TYPE_CHECKING:
     from engine.connections import Site
     from engine.connections.tokens import Tokens
+    from engine.world import World
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
@@ -40,6 +42,7 @@ BUDGET = timedelta(minutes=10)
 BACK_OFF_SECONDS_MAX = 120.0
 POOL_SIZE = 16
 TEXT_LENGTH_MAX = 1_000
+PROXY_REMEDY = "write proxy: !secret …, an address with user and password: http://user:password@proxy:8080"
 
 #: Asked to come later; the request was not carried out. RFC 6585 (429), RFC 9110 (408, 503).
 THROTTLED = frozenset({408, 429, 503})
@@ -109,7 +112,7 @@ class Http:
         self._explain = explain
         self._pause_until: datetime | None = None
         self._lock = threading.Lock()
-        self.session = open_session(settings, site.world.environment)
+        self.session = open_session(settings, site.world)
         self.tokens: Tokens | None = None
 
     def close(self) -> None:
@@ -223,11 +226,21 @@ class Http:
                 "name the authority that issued it with ca_file, or mend the certificate")) from None
         unsent = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError,
                   urllib3.exceptions.ProxyError)
+        if isinstance(reason, urllib3.exceptions.ProxyError):
+            self._proxy_refused(reason, host)
         if isinstance(error, requests.ConnectTimeout) or isinstance(reason, unsent):
             raise _NotSentError(f"no connection to {host}") from None
         if isinstance(error, requests.Timeout):
             raise _LostError(f"{host} did not answer in time") from None
         raise _LostError(f"the connection to {host} broke ({type(reason or error).__name__})") from None
+
+    def _proxy_refused(self, reason: urllib3.exceptions.ProxyError, host: str) -> NoReturn:
+        """Nothing has reached the service. The proxy's own number is in its words only."""
+        said = str(reason.original_error)
+        if "407" in said:
+            raise Denied(self.connection, f"the proxy before {host} wants a sign-in", code="407",
+                         remedy=PROXY_REMEDY) from None
+        raise _NotSentError(f"no connection to {host} through the proxy ({self.redact(said)})") from None
 
     def _judge(self, answer: Answer, write: bool) -> Said:
         """Returns where asking again may help; raises otherwise."""
@@ -264,16 +277,19 @@ class Http:
         return link
 
 
-def open_session(settings: Mapping[str, Any], environment: Mapping[str, str]) -> requests.Session:
-    """A pooled session that trusts the settings only: no .netrc, no cookies, no other authorities."""
+def open_session(settings: Mapping[str, Any], world: World) -> requests.Session:
+    """A pooled session that trusts the settings only: no .netrc, no cookies, no other authorities.
+
+    The proxy is that of the settings (a secret where it holds a password), else the environment's HTTPS_PROXY.
+    """
     session = requests.Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.verify = str(settings["ca_file"]) if settings.get("ca_file") else True
     session.mount("https://", HTTPAdapter(pool_connections=2, pool_maxsize=POOL_SIZE, max_retries=0))
-    proxy = settings.get("proxy") or _proxy(environment, str(settings.get("url", "")))
+    proxy = opened(settings.get("proxy"), world) or _proxy(world.environment, str(settings.get("url", "")))
     if proxy:
-        session.proxies = {"https": str(proxy)}
+        session.proxies = {"https": proxy}
     return session
 
 

@@ -7,21 +7,49 @@ shortly before it ends; `renew` is for the token a service has refused all the s
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
 
-from engine.connections.http import BROKEN, CONNECT_SECONDS, READ_SECONDS, THROTTLED, open_session, retry_after
+from engine.connections.http import (
+    BROKEN,
+    CONNECT_SECONDS,
+    PROXY_REMEDY,
+    READ_SECONDS,
+    THROTTLED,
+    open_session,
+    retry_after,
+)
 from engine.connections.secrets import Secret, redacted
 from engine.contract import Denied, Rejected, Unreachable
 
 if TYPE_CHECKING:
     from engine.connections import Site
     from engine.world import Clock
+
+
+#: What the sign-in service's numbers ask for ("Microsoft Entra authentication and authorization error codes").
+REMEDIES = {
+    "7000215": "the client secret is not the app's: write its value, not its id",
+    "7000222": "the client secret has expired: make a new one for the app",
+    "7000216": "the app wants a secret or a certificate: name one of them",
+    "700016": "the tenant has no such app: check client_id, and tenant in the inventory",
+    "700027": "the certificate is not the app's: upload its public half to the app, or name the other one",
+    "700024": "set this machine's clock",
+    "90002": "there is no such tenant: check tenant: id in the inventory",
+    "65001": "an administrator has not consented to the app's permissions",
+    "53003": "a Conditional Access policy forbids it: exclude the app's service principal",
+    "7000112": "the app is disabled in the tenant: enable its enterprise application",
+}
+#: An assertion that is not valid yet, or no longer.
+_CLOCK = {"700024"}
 
 
 class Tokens:
@@ -37,6 +65,7 @@ class Tokens:
         self._plain: tuple[str, ...] = ()
         self._token = ""
         self._claims: str | None = None
+        self._session: _Session | None = None
 
     def current(self) -> str:
         """A token that has not ended. Raises Denied (the account), Unreachable (the authority)."""
@@ -68,6 +97,11 @@ class Tokens:
         except requests.exceptions.SSLError:
             raise Rejected(self._connection, "the certificate of the sign-in service is not trusted", code="TLS",
                            remedy="name the authority that issued it with ca_file") from None
+        except requests.exceptions.ProxyError as error:
+            if "407" in str(error):
+                raise Denied(self._connection, "no token: the proxy before the sign-in service wants a sign-in",
+                             code="407", remedy=PROXY_REMEDY) from None
+            raise Unreachable(self._connection, "no token: the proxy does not let us to the sign-in service") from None
         except requests.RequestException as error:
             why = type(error).__name__
             raise Unreachable(self._connection, f"no token: {why} at the sign-in service") from None
@@ -86,8 +120,13 @@ class Tokens:
         text = f"no token: {self._redact(str(answer.get('error_description') or code))}"
         if code in ("temporarily_unavailable", "server_error"):  # RFC 6749, section 4.1.2.1
             raise Unreachable(self._connection, text, code=code)
+        number = re.search(r"AADSTS(\d+)", text)
+        remedy = REMEDIES.get(number[1] if number else "", "")
+        if number and number[1] in _CLOCK and self._session is not None and self._session.ahead is not None:
+            ahead = round(self._session.ahead.total_seconds())
+            remedy += f": it is {abs(ahead)} seconds {'ahead of' if ahead > 0 else 'behind'} the service's"
         raise Denied(self._connection, text, code=code, request_id=str(answer.get("correlation_id") or ""),
-                     remedy="check client_id and that the app's secret or certificate has not expired")
+                     remedy=remedy or "check client_id and that the app's secret or certificate has not expired")
 
     def _open(self) -> Any:
         import msal
@@ -106,8 +145,8 @@ class Tokens:
         if not urlsplit(authority).path.strip("/"):
             authority += "/" + str(self._site.settings["tenant"]["id"])
         world = self._site.world
-        plain = open_session({**settings, "url": authority}, world.environment)
-        session = _Session(self._connection, plain, world.clock)
+        plain = open_session({**settings, "url": authority}, world)
+        session = self._session = _Session(self._connection, plain, world.clock)
         # The host is the one the inventory names: asking login.microsoftonline.com whether it is genuine
         # would reach out of the lab and out of a sovereign cloud.
         return msal.ConfidentialClientApplication(
@@ -136,6 +175,8 @@ class _Session:
         self._connection = connection
         self._session = session
         self._clock = clock
+        #: how much this machine's clock is ahead of the service's, by its last answer's Date
+        self.ahead: timedelta | None = None
 
     def get(self, url: str, params: Any = None, headers: Any = None, **_: Any) -> requests.Response:
         return self._judged(self._session.get(url, params=params, headers=headers, allow_redirects=False,
@@ -150,6 +191,8 @@ class _Session:
         self._session.close()
 
     def _judged(self, response: requests.Response) -> requests.Response:
+        with contextlib.suppress(TypeError, ValueError):
+            self.ahead = self._clock.now() - parsedate_to_datetime(response.headers.get("Date", ""))
         if response.status_code in THROTTLED | BROKEN:
             code = str(response.status_code)
             raise Unreachable(self._connection, f"no token: the sign-in service answers {code}", code=code,

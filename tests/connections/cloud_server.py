@@ -42,15 +42,24 @@ class Reply:
 
 
 class Cloud:
-    """`answer` is asked for every request but those for tokens; `seen` are those requests in order."""
+    """`answer` is asked for every request but those for tokens, which are in `signed`; the others in `seen`, in order.
+
+    secret: the one that is taken; "" takes anything. refusal: what another is told. date: the sign-in service's clock.
+    """
 
     def __init__(self) -> None:
         self.answer: Callable[[Seen], Reply] = lambda _: Reply(404)
         self.seen: list[Seen] = []
         self.tokens = 0
         self.sign_in_busy = 0
+        self.signed: list[Seen] = []
+        self.lasts_seconds = 3600
+        self.date = ""
+        self.refusal = "AADSTS7000215: correct horse?"
         self.secret = "correct horse"
         self.origin = ""
+        #: the address it gives itself, where it is reached by another name
+        self.shown = ""
         self.ca_file = ""
 
     def settings(self) -> dict[str, Any]:
@@ -73,15 +82,17 @@ class Cloud:
             self.sign_in_busy -= 1
             return Reply(503, None, {"Retry-After": "20"})
         if seen.path.endswith("/openid-configuration"):
-            base = f"{self.origin}/{TENANT}"
+            base = f"{self.shown or self.origin}/{TENANT}"
             return Reply(200, {"issuer": f"{base}/v2.0", "token_endpoint": f"{base}/oauth2/v2.0/token",
                                "authorization_endpoint": f"{base}/oauth2/v2.0/authorize"})
         if seen.path.endswith("/oauth2/v2.0/token"):
-            if f"client_secret={self.secret.replace(' ', '+')}" not in str(seen.body):
-                return Reply(401, {"error": "invalid_client", "error_description": "AADSTS7000215: correct horse?"})
+            self.signed.append(seen)
+            dated = {"Date": self.date} if self.date else {}
+            if self.secret and f"client_secret={self.secret.replace(' ', '+')}" not in str(seen.body):
+                return Reply(401, {"error": "invalid_client", "error_description": self.refusal}, dated)
             self.tokens += 1
-            return Reply(200, {"access_token": f"token-number-{self.tokens}", "expires_in": 3600,
-                               "token_type": "Bearer"})
+            return Reply(200, {"access_token": f"token-number-{self.tokens}", "expires_in": self.lasts_seconds,
+                               "token_type": "Bearer"}, dated)
         self.seen.append(seen)
         return self.answer(seen)
 
@@ -115,12 +126,13 @@ def _handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Cloud]:
+def running(folder: Path, *names: str) -> Iterator[Cloud]:
+    """`names`: further names that its certificate is made for."""
     cloud = Cloud()
     authority = trustme.CA()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(cloud))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.issue_cert("127.0.0.1", *names).configure_cert(context)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     cloud.origin, cloud.ca_file = f"https://127.0.0.1:{server.server_address[1]}", str(folder / "ca.pem")
