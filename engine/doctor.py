@@ -112,7 +112,8 @@ def _graph(client: Any, migration: Migration) -> str:
 
 
 def _exchange_online(client: Any, migration: Migration) -> str:
-    return _count(len(client.endpoints()), "migration endpoint")
+    shell = f", {client.shell.version()}" if client.shell is not None else ""
+    return _count(len(client.endpoints()), "migration endpoint") + shell
 
 
 def _dns(client: Any, migration: Migration) -> str:
@@ -154,6 +155,12 @@ def _smtp(client: Any, migration: Migration) -> str:
     return str(client.probe(_mailbox(migration)))
 
 
+def _source_shell(client: Any, migration: Migration) -> str:
+    if not client.there:
+        return "none: what it would do is handed to a person"
+    return _count(len(client.invoke("Get-ExchangeServer")), "Exchange server")
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
@@ -162,4 +169,6 @@ LOOKS: dict[str, Callable[[Any, Migration], str]] = {
     "graph": _graph, "exchange_online": _exchange_online, "dns": _dns, "internal_dns": _dns,
     "directory": _directory, "ews": _ews,
     "published": _published, "smtp": _smtp, "source_smtp": _smtp,
+    "graph": _graph, "exchange_online": _exchange_online, "dns": _dns, "directory": _directory, "ews": _ews,
+    "published": _published, "smtp": _smtp, "source_smtp": _smtp, "source_shell": _source_shell,
 }

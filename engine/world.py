@@ -7,14 +7,19 @@ thread; `tests/test_house.py` holds everyone to it. Files written for people or 
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import platform
+import queue
 import random
+import signal
+import subprocess
 import tempfile
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -166,6 +171,103 @@ class InlineWorkers:
         self._jobs.clear()
 
 
+class Child:
+    """A program of the machine that answers line by line: what it says is read with a deadline, and it can be ended.
+
+    It inherits the named variables of the environment only, since ours may hold secrets. What it prints to standard
+    error is kept for the report of its death, the last of it.
+    """
+
+    #: a line longer than this is not one: the child is out of its mind
+    LINE_BYTES_MAX = 64 * 1024 * 1024
+    #: lines read ahead; a child that prints more waits until somebody reads
+    LINES_AHEAD = 256
+    LAST_WORDS_BYTES = 4096
+
+    def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Starts it. Raises OSError where there is no such program."""
+        self._process = subprocess.Popen(
+            list(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=dict(environment), start_new_session=True)
+        self._lines: queue.Queue[bytes | None] = queue.Queue(self.LINES_AHEAD)
+        self._sent: queue.Queue[bytes | None] = queue.Queue()
+        self._last_words = b""
+        self._over = False
+        self._threads = [threading.Thread(target=work, daemon=True)
+                         for work in (self._listen, self._overhear, self._speak)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
+    def send(self, line: bytes) -> None:
+        """One line to it, without waiting for it to be read; a child that is gone takes it in silence."""
+        self._sent.put(line + b"\n")
+
+    def receive(self, seconds: float) -> bytes | None:
+        """Its next line; None when none came in time. Raises EOFError when it has ended, or said what is no line."""
+        if self._over:
+            raise EOFError
+        try:
+            line = self._lines.get(timeout=max(seconds, 0.001))
+        except queue.Empty:
+            return None
+        if line is None:
+            self._over = True
+            raise EOFError
+        return line
+
+    def last_words(self) -> str:
+        """The end of what it printed to standard error."""
+        return self._last_words.decode("utf-8", "replace").strip()
+
+    def end(self, seconds: float = 5.0) -> None:
+        """Tells it that nothing more comes, and ends it and its children when it has not gone by then."""
+        self._sent.put(None)
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            if hasattr(os, "killpg"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
+            self._process.wait()
+        self._over = True
+        for thread in self._threads:  # what it still said is heard; a grandchild may hold the pipe open
+            thread.join(1.0)
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError, ValueError):  # its end of the pipe is gone, and so is it
+            while line := self._process.stdout.readline(self.LINE_BYTES_MAX):
+                if not line.endswith(b"\n"):
+                    break
+                while not self._over:
+                    with contextlib.suppress(queue.Full):
+                        self._lines.put(line.rstrip(b"\r\n"), timeout=0.1)
+                        break
+        while not self._over:
+            with contextlib.suppress(queue.Full):
+                self._lines.put(None, timeout=0.1)
+                return
+
+    def _overhear(self) -> None:
+        assert self._process.stderr is not None
+        with contextlib.suppress(OSError, ValueError):
+            while said := self._process.stderr.read1(self.LAST_WORDS_BYTES):  # type: ignore[attr-defined]
+                self._last_words = (self._last_words + said)[-self.LAST_WORDS_BYTES:]
+
+    def _speak(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):
+            while (line := self._sent.get()) is not None:
+                self._process.stdin.write(line)
+                self._process.stdin.flush()
+            self._process.stdin.close()
+
+
 @dataclass
 class World:
     """Everything of the machine that the engine may touch. Tests and the simulator hand in their own."""
@@ -174,6 +276,7 @@ class World:
     random: random.Random = field(default_factory=random.Random)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     workers: Callable[[], Workers] = ThreadWorkers
+    child: Callable[[Sequence[str], Mapping[str, str]], Child] = Child
     process_id: int = field(default_factory=os.getpid)
     host: str = field(default_factory=platform.node)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.connections.graph import Graph
     from engine.connections.published import Published
     from engine.connections.smtp import Smtp
+    from engine.connections.source_shell import SourceShell
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ CLIENTS = {
     "published": ("engine.connections.published", "Published"),
     "smtp": ("engine.connections.smtp", "Smtp"),
     "source_smtp": ("engine.connections.smtp", "Smtp"),
+    "source_shell": ("engine.connections.source_shell", "SourceShell"),
 }
 
 
@@ -100,6 +102,10 @@ class Site:
     @property
     def smtp(self) -> Smtp:
         return self.client("smtp")  # type: ignore[no-any-return]
+
+    @property
+    def source_shell(self) -> SourceShell:
+        return self.client("source_shell")  # type: ignore[no-any-return]
 
     def listing(self, connection: str, collection: str, load: Callable[[], T]) -> T:
         """One listing per connection and collection, shared by all tasks that need it.

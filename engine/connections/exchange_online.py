@@ -1,8 +1,9 @@
 """Exchange Online's cmdlets over the REST door its own module uses (InvokeCommand; not a documented contract).
 
 settings: `url` (https://outlook.office365.com), `authority`, `client_id`, `client_secret` or `certificate`,
-`ca_file`. Cmdlets that carry a credential never go this way: their encoding is unknown, and a secret that need not
-leave does not. Names and parameters: the cmdlet reference (office-docs-powershell).
+`ca_file`; `shell: pwsh` and `source_password` open the other door (`pwsh.py`). Cmdlets that carry a credential never
+go over this one: their encoding is unknown, and a secret that need not leave does not. Names and parameters: the
+cmdlet reference (office-docs-powershell).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from engine.connections.migration_objects import (
     trace_row_of,
     user_of,
 )
+from engine.connections.pwsh import Credential, Pwsh
 from engine.connections.secrets import Secret
 from engine.connections.service_errors import explained
 from engine.connections.tokens import Tokens
@@ -69,18 +71,34 @@ class ExchangeOnline:
         self._http = Http(name, settings, site, rights=RIGHTS, explain=explain)
         scope = str(settings.get("scope") or f"{parts.scheme}://{parts.netloc}/.default")
         self._http.tokens = Tokens(name, settings, site, scope)
+        self._source_password = settings.get("source_password")
+        self.shell = Pwsh(name, settings, site, self._http.tokens) if settings.get("shell") == "pwsh" else None
 
     def close(self) -> None:
+        if self.shell is not None:
+            self.shell.close()
         self._http.close()
+
+    def credential(self, account: str) -> Credential | None:
+        """The source account's credential, for cmdlets that take one; None: a person types it into a shell."""
+        if self.shell is None or not isinstance(self._source_password, Secret):
+            return None
+        return Credential(account, self._source_password)
 
     # ----------------------------------------------------------------------------------------- cmdlets
 
     def invoke(self, cmdlet: str, **parameters: Any) -> list[Found]:
         """Run one cmdlet and return its objects, all pages, keys without OData's own.
 
-        Raises Rejected with the exception's class in `code` ("404 ManagementObjectNotFoundException").
-        ValueError: a parameter that must not be sent, before any call.
+        A Credential among the parameters goes through the PowerShell child, and with it the whole call. Raises
+        Rejected with the exception's class in `code` ("404 ManagementObjectNotFoundException"). ValueError: a
+        parameter that must not be sent, before any call.
         """
+        given = {name: value for name, value in parameters.items() if isinstance(value, Credential)}
+        if given and self.shell is not None:
+            plain = {name: value for name, value in parameters.items() if name not in given}
+            sent = command(cmdlet, plain)["CmdletInput"]["Parameters"]
+            return self.shell.invoke(cmdlet, {**sent, **given}, write=not reads(cmdlet))
         return list(self._pages(cmdlet, parameters, ""))
 
     def batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[Found] | Fault]:
@@ -323,7 +341,7 @@ def command(cmdlet: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     person's own shell.
     """
     for name, value in parameters.items():
-        if _CREDENTIAL.search(name) or isinstance(value, Secret):
+        if _CREDENTIAL.search(name) or isinstance(value, Secret | Credential):
             raise ValueError(f"{cmdlet} -{name}: a credential is never sent over this door")
         if value is None or (name == "Identity" and (not isinstance(value, str) or not value.strip())):
             raise ValueError(f"{cmdlet} -{name}: no value, which would mean every object")

@@ -450,7 +450,7 @@ class _Loading:
         return found
 
 
-SECRETS = frozenset({"password", "client_secret", "certificate"})
+SECRETS = frozenset({"password", "client_secret", "certificate", "source_password"})
 KIND_WORDS = {
     "servers": "server",
     "databases": "database",

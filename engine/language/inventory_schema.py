@@ -47,7 +47,11 @@ _TOKEN = {
     "certificate": _of(SECRET, "Key and certificate (PEM), instead of client_secret."),
     "scope": _of(TEXT),
     "ca_file": _of(TEXT, "An own certificate authority (PEM)."),
-    "proxy": _of(TEXT, "URL, instead of the environment's."),
+    "proxy": {
+        "anyOf": [*TEXT.forms(), *SECRET.forms()],
+        "errorMessage": "http://proxy:8080, or a secret where it holds a password",
+        "description": "URL, instead of the environment's HTTPS_PROXY.",
+    },
 }
 _MAIL = {**_SERVER, "tls": {"enum": ["none", "starttls", "tls"]}, "sender": _of(TEXT, "Address mail is sent from.")}
 
@@ -76,7 +80,14 @@ _DNS = _mapping(
 CONNECTIONS: dict[str, dict[str, Any]] = {
     "graph": _mapping({**_TOKEN, "sender": _of(TEXT, "Licensed mailbox that letters are sent from; none: by smtp.")}),
     "exchange_online": _mapping(
-        {**_TOKEN, "shell": {"enum": ["none", "pwsh"]}, "organisation": _of(TEXT), "anchor_mailbox": _of(TEXT)}
+        {
+            **_TOKEN,
+            "shell": {"enum": ["none", "pwsh"]},
+            "pwsh": _of(TEXT, "The PowerShell program, for shell: pwsh."),
+            "source_password": _of(SECRET, "Password of the endpoint's account, for shell: pwsh."),
+            "organisation": _of(TEXT, "Name PowerShell signs in to; default: the tenant's domain."),
+            "anchor_mailbox": _of(TEXT),
+        }
     ),
     "dns": _DNS,
     "internal_dns": _DNS,
@@ -101,6 +112,14 @@ CONNECTIONS: dict[str, dict[str, Any]] = {
     ),
     "smtp": _mapping(_MAIL),
     "source_smtp": _mapping(_MAIL),
+    "source_shell": _mapping(
+        {
+            **_SERVER,
+            "provider": {"enum": ["none", "pypsrp"]},
+            "auth": {"enum": ["kerberos", "negotiate", "basic"]},
+            "tls": {"enum": ["none", "tls"]},
+        }
+    ),
 }
 
 _RELATION = {

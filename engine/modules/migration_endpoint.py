@@ -23,8 +23,9 @@ _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 class MigrationEndpoint(Module):
     """Keep one Outlook Anywhere endpoint (B-18 to B-25).
 
-    Making it, or changing its account, needs the account's password: the exact line is handed to a person, who
-    types the password into PowerShell and nowhere else. Other changes are made by mailmove.
+    Making it, or changing its account, needs the account's password. With `shell: pwsh` and `source_password` on the
+    connection mailmove gives it to its own PowerShell; else the exact line is handed to a person, who types the
+    password into PowerShell and nowhere else. Other changes are made by mailmove.
     """
 
     name: Annotated[str, "Name of the endpoint."]
@@ -78,6 +79,10 @@ class MigrationEndpoint(Module):
                 "autodiscover": found.autodiscover, "max_concurrent_migrations": found.max_concurrent_migrations}
 
     def apply(self, site: Site, diff: Diff) -> Handover | None:
+        credential = site.exchange_online.credential(self.account)
+        if diff.before is None and credential is not None:
+            site.exchange_online.invoke("New-MigrationEndpoint", **self._parameters(), Credentials=credential)
+            return None
         if diff.before is None:
             return Handover("powershell", f"Create the migration endpoint {self.name}",
                             "Connect-ExchangeOnline\n" + self._new())
@@ -85,14 +90,17 @@ class MigrationEndpoint(Module):
         if changed & {"type", "autodiscover"}:
             raise Rejected("exchange_online", f"an endpoint {self.name} of another kind exists", remedy=(
                 "remove it when no batch uses it, or take another name"))
-        if "account" in changed:
+        if "account" in changed and credential is not None:
+            site.exchange_online.invoke("Set-MigrationEndpoint", Identity=self.name, Credentials=credential)
+        elif "account" in changed:
             return Handover("powershell", f"Change the account of the migration endpoint {self.name}",
                             "Connect-ExchangeOnline\n"
                             f"Set-MigrationEndpoint -Identity {quoted(self.name)} -Credentials {self._credential()}\n")
         names = {"exchange_server": "ExchangeServer", "rpc_proxy_server": "RpcProxyServer",
                  "max_concurrent_migrations": "MaxConcurrentMigrations"}
-        site.exchange_online.invoke("Set-MigrationEndpoint", Identity=self.name, **{
-            parameter: getattr(self, field) for field, parameter in names.items() if field in changed})
+        values = {parameter: getattr(self, field) for field, parameter in names.items() if field in changed}
+        if values:
+            site.exchange_online.invoke("Set-MigrationEndpoint", Identity=self.name, **values)
         return None
 
     def handover_group(self) -> str:
@@ -100,6 +108,15 @@ class MigrationEndpoint(Module):
 
     def _credential(self) -> str:
         return f"(Get-Credential -UserName {quoted(self.account)} -Message 'Migration administrator of the source')"
+
+    def _parameters(self) -> dict[str, Any]:
+        """What `_new` says, as data for the shell that is ours."""
+        where: dict[str, Any] = {"Autodiscover": True} if self.autodiscover else {
+            "ExchangeServer": self.exchange_server, "RpcProxyServer": self.rpc_proxy_server}
+        limit = {} if self.max_concurrent_migrations is None else {
+            "MaxConcurrentMigrations": self.max_concurrent_migrations}
+        return {"ExchangeOutlookAnywhere": True, "Name": self.name, "EmailAddress": self.email_address,
+                **where, **limit}
 
     def _new(self) -> str:
         where = "-Autodiscover" if self.autodiscover else (

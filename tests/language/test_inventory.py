@@ -137,3 +137,15 @@ def test_csv_is_read_strictly(tmp_path: Path, text: str, summary: str) -> None:
     assert summary in [
         each.summary for each in found(tmp_path, INVENTORY[:start] + "  groups: g.csv" + INVENTORY[end:])
     ]
+
+
+def test_a_proxys_password_is_not_written_out(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.yml"
+    path.write_text("migration: m\ntype: staged\nconnections:\n  graph: {proxy: 'http://u:hidden@proxy:8080'}\n")
+    with pytest.raises(Invalid) as caught:
+        load(path)
+    problem, = caught.value.problems
+    assert problem.summary == "secret written out" and "hidden" not in str(problem)
+    path.write_text("migration: m\ntype: staged\nconnections:\n  graph: {proxy: !secret env:PROXY}\n"
+                    "  exchange_online: {proxy: 'http://proxy:8080'}\n")
+    load(path)

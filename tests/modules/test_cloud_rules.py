@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from engine import modules
+from engine.connections import Site
 from engine.contract import Failing, Handover, Invalid, Rejected, Unknown, Waiting
 from engine.modules.approval import Approval
 from engine.modules.base import Module
@@ -25,10 +26,13 @@ from engine.modules.migration_batch import MigrationBatch, digest
 from engine.modules.migration_endpoint import MigrationEndpoint
 from engine.modules.security_group import SecurityGroup
 from engine.modules.tenant_domain import TenantDomain
+from engine.world import World
 
 OURS = ("approval", "batch_history", "checklist", "cloud_recipient", "directory_sync", "endpoint_test",
         "licence", "mailbox_sync", "migration_batch", "migration_endpoint", "security_group", "tenant_domain")
 
+#: A site that has no PowerShell of its own: nothing is contacted.
+NO_SHELL = Site({"exchange_online": {"shell": "none"}}, {"tenant": {"id": "t", "domain": "c"}}, World(environment={}))
 ENDPOINT: dict[str, Any] = {"name": "e", "email_address": "a@b.com", "account": "CORP\\adm"}
 
 
@@ -92,14 +96,14 @@ def test_rules_are_told_offline_with_field_and_source(module: Module, word: str)
 def test_autodiscover_leaves_server_names_unsent_and_uncompared() -> None:
     found = MigrationEndpoint(**ENDPOINT, exchange_server="ex.y.com", rpc_proxy_server="mail.y.com")
     assert set(found.want()) == {"type", "account", "autodiscover"}
-    handed = found.apply(None, found.difference(None))  # type: ignore[arg-type]
+    handed = found.apply(NO_SHELL, found.difference(None))  # type: ignore[arg-type]
     assert isinstance(handed, Handover) and "-Autodiscover" in handed.text and "ex.y.com" not in handed.text
     assert "password" not in handed.text.lower()
 
 
 def test_a_powershell_text_takes_no_orders_from_a_name() -> None:
     odd = MigrationEndpoint(**{**ENDPOINT, "name": "e'; Remove-MigrationBatch\n'"})
-    handed = odd.apply(None, odd.difference(None))  # type: ignore[arg-type]
+    handed = odd.apply(NO_SHELL, odd.difference(None))  # type: ignore[arg-type]
     assert isinstance(handed, Handover) and "-Name 'e''; Remove-MigrationBatch '''" in handed.text
 
 
@@ -107,7 +111,7 @@ def test_an_endpoint_of_another_kind_is_not_touched() -> None:
     found = MigrationEndpoint(**ENDPOINT)
     state = {**found.want(), "type": "ExchangeRemoteMove"}
     with pytest.raises(Rejected):
-        found.apply(None, found.difference(state))  # type: ignore[arg-type]
+        found.apply(NO_SHELL, found.difference(state))  # type: ignore[arg-type]
 
 
 def _batch_state(**more: Any) -> dict[str, Any]:
