@@ -83,9 +83,7 @@ def rights(site: Site, account: str) -> Mapping[str, MailboxRights]:
 
 def identities(site: Site, account: str) -> frozenset[str]:
     """The security identifiers of an account and of every group it is in, nested ones too."""
-    short = account.rpartition("\\")[2]
-    name = "userPrincipalName" if "@" in short else "sAMAccountName"
-    found = site.directory.search(f"(&(objectClass=user)({name}={escape_filter_chars(short)}))", ("objectSid",))
+    found = _accounts(site, account.rpartition("\\")[2])
     if len(found) != 1 or not found[0][1].get("objectSid"):
         raise Rejected("directory", f"the directory has no account {account}",
                        remedy="correct source_account: DOMAIN\\user, or its user principal name")
@@ -95,6 +93,19 @@ def identities(site: Site, account: str) -> frozenset[str]:
     sids = {*own["objectSid"], *(groups[0][1].get("tokenGroups", ()) if groups else ())}
     # Everyone and Authenticated Users stand in nobody's list of groups.
     return frozenset({*map(sid_text, sids), "S-1-1-0", "S-1-5-11"})
+
+
+def _accounts(site: Site, name: str) -> list[tuple[str, Attributes]]:
+    """By the short name, or the user principal name – which an account has in its domain even where none is written."""
+    local, _, domain = name.partition("@")
+    asked = f"(userPrincipalName={escape_filter_chars(name)})" if domain else ""
+    found = site.directory.search(f"(&(objectClass=user)(|{asked}(sAMAccountName={escape_filter_chars(local)})))",
+                                  ("objectSid", "userPrincipalName"))
+    if not domain:
+        return found
+    written = [each for each in found if text(each[1], "userPrincipalName").lower() == name.lower()]
+    own = "".join(f",dc={label}" for label in domain.lower().split("."))
+    return written or [each for each in found if each[0].lower().endswith(own)]
 
 
 def _rights(dn: str, found: Attributes, who: Collection[str], databases: Mapping[str, Decision]) -> MailboxRights:

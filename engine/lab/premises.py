@@ -227,10 +227,15 @@ class _Forest:
         self.organisation.mailboxes[address] = SourceMailbox(entry, address, row, items, size)
 
     def _voice(self) -> dict[str, object]:
-        """What Enable-UMMailbox leaves on a mailbox, beside its EUM address."""
-        return {"msExchUMEnabledFlags": 1,
-                "msExchUMTemplateLink": f"CN=Default Policy,CN=UM Mailbox Policies,{self.exchange_dn}",
-                "msExchUMRecipientDialPlanLink": f"CN=Berlin,CN=UM DialPlan Container,{self.exchange_dn}"}
+        """What Enable-UMMailbox leaves on a mailbox, beside its EUM address; policy and dial plan are made with it."""
+        policies, plans = f"CN=UM Mailbox Policies,{self.exchange_dn}", f"CN=UM DialPlan Container,{self.exchange_dn}"
+        policy, plan = f"CN=Default Policy,{policies}", f"CN=Berlin,{plans}"
+        drawn = random.Random(f"{self.organisation.seed} voice mail")
+        for dn, kind in ((policies, "container"), (plans, "container"), (policy, "msExchUMRecipientTemplate"),
+                         (plan, "msExchUMDialPlan")):
+            if self.directory.get(dn) is None:
+                self.directory.add(dn, UUID(int=drawn.getrandbits(128), version=4), ["top", kind])
+        return {"msExchUMEnabledFlags": 1, "msExchUMTemplateLink": policy, "msExchUMRecipientDialPlanLink": plan}
 
     def _system_mailbox(self) -> None:
         """What every store has and nobody migrates: it is no user, though it has a home in a database."""

@@ -45,6 +45,8 @@ PUBLISHED: dict[str, tuple[str, str, bool, int]] = {
     "msExchPoliciesIncluded": (f"{_EXCHANGE}.50050", "text", False, 0),
     "msExchRequireAuthToSendTo": ("1.2.840.113556.1.4.5062", "boolean", True, 0),
 }
+#: The identifier under which a right on a property is given (schemaIDGUID); of others a new one is as good.
+IDENTIFIED = {"targetAddress": "f0f8ff9f-1191-11d0-a060-00aa006c33ed"}
 INDEXED = frozenset({"targetAddress", "mailNickname", "msExchMailboxGuid", "msExchHomeServerName"})
 
 
@@ -59,6 +61,7 @@ class Kind:
     single: bool
     link: int
     indexed: bool
+    guid: str
 
     def facts(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,4 +81,4 @@ def kinds(schema: Mapping[str, AttributeType]) -> tuple[Kind, ...]:
 
 def _kind(name: str, oid: str, word: str, single: bool, link: int) -> Kind:
     syntax, om = SYNTAXES[word]
-    return Kind(name, oid, syntax, om, single, link, name in INDEXED)
+    return Kind(name, oid, syntax, om, single, link, name in INDEXED, IDENTIFIED.get(name, ""))

@@ -43,6 +43,8 @@ READER, READER_PASSWORD = "reader", "Reader!Pass1"
 #: The same, whose password nobody has changed for years.
 FORGOTTEN = "forgotten"
 
+#: What other tasks than forwarding and conversion write (address_list, foreign_references).
+FURTHER = ("msExchHideFromAddressLists", "manager", "managedBy", "publicDelegates")
 #: Identifiers that samba_image.py gives to what has no published one here.
 OWN_IDENTIFIERS = b"1.3.6.1.4.1.7165.4.255.7411"
 
@@ -72,9 +74,14 @@ class DomainController:
 
 
 @contextmanager
-def domain_controller(organisation: Organisation, folder: Path) -> Iterator[DomainController]:
-    """A server with this organisation's objects, ready to answer on LDAPS and StartTLS."""
-    golden = _golden(organisation)
+def domain_controller(organisation: Organisation, folder: Path,
+                      opening: Mapping[str, list[str]] | None = None) -> Iterator[DomainController]:
+    """A server with this organisation's objects, ready to answer on LDAPS and StartTLS.
+
+    opening: by which way the migration account may open mailboxes – full_access (all that are not named), denied,
+    receive_as (by their database) – in access lists that Samba's own code writes.
+    """
+    golden = _golden(organisation, opening or {})
     home, address = folder / "dc", _address()
     subprocess.run(["cp", "-a", "--sparse=always", golden, home], check=True)
     authority = trustme.CA()
@@ -110,9 +117,9 @@ def _realm(organisation: Organisation) -> str:
     return organisation.directory.base.replace("DC=", "").replace(",", ".").upper()
 
 
-def _golden(organisation: Organisation) -> Path:
+def _golden(organisation: Organisation, opening: Mapping[str, list[str]]) -> Path:
     """The filled folder for this content; whoever comes first makes it, the others wait."""
-    image = _image(organisation)
+    image = _image(organisation, opening)
     text = json.dumps(image, sort_keys=True)
     script = Path(__file__).with_name("samba_image.py")
     content = hashlib.sha256(text.encode() + script.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:16]
@@ -173,7 +180,7 @@ def _configuration(home: Path, address: str, organisation: Organisation) -> str:
 # ------------------------------------------------------------------------------------------------ the content
 
 
-def _image(organisation: Organisation) -> dict[str, Any]:
+def _image(organisation: Organisation, opening: Mapping[str, list[str]]) -> dict[str, Any]:
     """attributes and classes Samba's schema lacks; objects in order, those values apart that name other objects."""
     directory = organisation.directory
     needed = kinds(directory.schema)
@@ -188,9 +195,15 @@ def _image(organisation: Organisation) -> dict[str, Any]:
     return {
         "attributes": [each.facts() for each in needed],
         "classes": _classes(entries), "objects": objects, "expired": [f"CN={FORGOTTEN},CN=Users,{directory.base}"],
-        "rights": {"account": account, "below": people, "attributes": [
-            name for name in (*REMOVED, *SET) if name.lower() in directory.schema]},
+        "rights": {"account": account, "below": people, "mailboxes": _opened(organisation, opening), "attributes": [
+            name for name in (*REMOVED, *SET, *FURTHER) if name.lower() in directory.schema]},
     }
+
+
+def _opened(organisation: Organisation, opening: Mapping[str, list[str]]) -> list[dict[str, str]]:
+    ways = {address: way for way, addresses in opening.items() for address in addresses}
+    return [{"dn": mailbox.entry.dn, "way": ways.get(address, "full_access"),
+             "database": mailbox.entry.text("homeMDB") or ""} for address, mailbox in organisation.mailboxes.items()]
 
 
 def _object(entry: DirectoryObject, organisation: Organisation) -> dict[str, Any] | None:

@@ -14,12 +14,14 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import ldb
 from samba import dsdb
 from samba.auth import system_session
+from samba.dcerpc import security
 from samba.dcerpc.misc import GUID
-from samba.ndr import ndr_unpack
+from samba.ndr import ndr_pack, ndr_unpack
 from samba.param import LoadParm
 from samba.samdb import SamDB
 from samba.sd_utils import SDUtils
@@ -28,6 +30,8 @@ from samba.sd_utils import SDUtils
 LONG_AGO = "132000000000000000"
 #: Signed-in accounts read what Exchange has in the configuration, as its setup grants them.
 READABLE = "D:(A;;RPWPCRCCDCLCLORCWOWDSDDTSW;;;DA)(A;;RPWPCRCCDCLCLORCWOWDSDDTSW;;;SY)(A;;RPLCLORC;;;AU)"
+#: The extended right Receive As.
+RECEIVE_AS = "ab721a56-1e2f-11d0-9819-00aa0040529b"
 #: Own arc for every identifier that Microsoft's published list, as far as it is at hand, does not give.
 ARC = "1.3.6.1.4.1.7165.4.255.7411"
 
@@ -108,14 +112,28 @@ def _link(sam: SamDB, each: dict[str, Any]) -> None:
 
 
 def _grant(sam: SamDB, schema: str, rights: dict[str, Any]) -> None:
-    """WriteProperty on these attributes of users below, to one account, and nothing else (inherited, object ACEs)."""
+    """To one account: WriteProperty on these attributes of users, groups and contacts below; mailboxes are opened."""
     sid = sam.schema_format_value("objectSID", sam.search(
         base=sam.get_default_basedn(), expression=f"(sAMAccountName={rights['account']})",
         attrs=["objectSid"])[0]["objectSid"][0]).decode()
-    users = _schema_guid(sam, schema, "user")
+    kinds = [_schema_guid(sam, schema, name) for name in ("user", "group", "contact")]
+    written = SDUtils(sam)
     for attribute in rights["attributes"]:
         guid = _schema_guid(sam, schema, attribute)
-        SDUtils(sam).dacl_add_ace(rights["below"], f"(OA;CIIO;WP;{guid};{users};{sid})")
+        for kind in kinds:
+            written.dacl_add_ace(rights["below"], f"(OA;CIIO;WP;{guid};{kind};{sid})")
+    domain = security.dom_sid(sam.get_domain_sid())
+    for each in rights["mailboxes"]:
+        # CC is the first bit, which of a mailbox is full access.
+        given = f"(A;CI;CC;;;{sid})"
+        own = {"full_access": given, "denied": f"(D;CI;CC;;;{sid}){given}"}.get(each["way"], "")
+        descriptor = security.descriptor.from_sddl(f"O:SYG:SYD:(A;CI;CC;;;PS){own}", domain)
+        message = ldb.Message(ldb.Dn(sam, each["dn"]))
+        message["msExchMailboxSecurityDescriptor"] = ldb.MessageElement(
+            ndr_pack(descriptor), ldb.FLAG_MOD_REPLACE, "msExchMailboxSecurityDescriptor")
+        sam.modify(message)
+        if each["way"] == "receive_as":
+            written.dacl_add_ace(each["database"], f"(OA;CI;CR;{RECEIVE_AS};;{sid})")
 
 
 def _known(sam: SamDB, schema: str, name: str) -> bool:
@@ -138,6 +156,8 @@ def _attribute(schema: str, number: int, each: dict[str, Any]) -> str:
         f"attributeSyntax: {each['syntax']}", f"oMSyntax: {each['om']}",
         f"isSingleValued: {'TRUE' if each['single'] else 'FALSE'}", f"searchFlags: {1 if each['indexed'] else 0}",
         "isMemberOfPartialAttributeSet: TRUE", "systemOnly: FALSE"]
+    if each["guid"]:
+        lines.append(f"schemaIDGUID:: {base64.b64encode(UUID(each['guid']).bytes_le).decode()}")
     if each["om"] == 127:
         lines.append("oMObjectClass:: KwwCh3McAIVK")  # a DN is an object identifier's 127 plus this
     if each["link"]:

@@ -6,170 +6,25 @@ server serves them all.
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import ldap3
 import pytest
 
-from engine.connections import Site, directory_line
-from engine.connections.directory import Directory
-from engine.connections.directory_line import Line
-from engine.connections.directory_objects import BACKUP, Modification, SourceRecipient
+from engine.connections import directory_line
+from engine.connections.directory_objects import Modification, SourceRecipient
 from engine.connections.directory_survey import Narrowed
-from engine.connections.secrets import Secret
 from engine.contract import Denied, Fault, InDoubt, Rejected, Unreachable
 from engine.doctor import LOOKS
 from engine.lab.directory import schema_of
-from engine.modules.base import Module
 from engine.modules.forwarding import Forwarding
 from engine.modules.mail_user_conversion import MailUserConversion
-from engine.world import World
-from tests.lab.source_stand import stand
 from tests.servers import samba
+from tests.servers.directories import CLOUD, CLOUD_GUID, DESCRIPTION, PARTNERS, Server, act, read
+from tests.servers.directories import server as server  # the fixture
 from tests.servers.exchange_schema import PUBLISHED
-from tests.servers.process import Process
-
-CLOUD = "contoso.onmicrosoft.com"
-CLOUD_GUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
-#: more than one range of values, and more than three pages
-PARTNERS = 1600
-
-DESCRIPTION: dict[str, Any] = {
-    "type": "staged", "exchange": "2007", "tenant": {"id": "t", "domain": CLOUD},
-    "vars": {"source_account": "CORP\\migadmin", "rpc_proxy_server": "mail.contoso.com"},
-    "rows": {
-        "domains": [{"domain": "contoso.com"}, {"domain": "fabrikam.com", "zone": "fabrikam.com"}],
-        "servers": [{"server": "ex01.corp.contoso.com"}, {"server": "ex02.corp.contoso.com"}],
-        "mailboxes": [
-            {"address": "anna@contoso.com", "name": "Anna Müller, Dr.", "aliases": "a.mueller@fabrikam.com"},
-            {"address": "room@contoso.com", "name": "Raum", "type": "room", "hidden": True},
-            {"address": "pool@contoso.com", "name": "Pool", "type": "shared", "server": "ex02.corp.contoso.com"},
-            {"address": "odd@contoso.com", "name": "O'Brien / R&D #1 <x>; \"y\" + z"},
-            *({"address": f"{name}@contoso.com", "name": name.capitalize()}
-              for name in ("twin1", "twin2", "set", "case", "forward", "convert", "moved", "rights", "line", "lead"))],
-        "recipients": [{"address": f"partner{n}@partner.example", "name": f"Partner {n}"} for n in range(PARTNERS)],
-        "groups": [
-            {"address": "everyone@contoso.com", "name": "Everyone",
-             "members": ";".join(f"partner{n}@partner.example" for n in range(PARTNERS))},
-            {"address": "team@contoso.com", "name": "Team", "security": "true", "managed_by": "lead@contoso.com",
-             "members": "lead@contoso.com;anna@contoso.com;everyone@contoso.com"}],
-    },
-}
-
-
-@dataclass
-class Server:
-    """One of the two. troubled(word): settings of an account that cannot sign in, for the time of a `with`."""
-
-    name: str
-    settings: Mapping[str, Any]
-    administrator: Mapping[str, Any]
-    troubled: Any
-    start_tls_port: int
-    no_rights: Mapping[str, Any]
-    process: Process | None = None
-
-    def site(self, **changes: Any) -> Site:
-        settings = {**self.settings, **changes}
-        world = World(environment={"SOURCE_PASSWORD": settings["password"]})
-        return Site({"directory": {**settings, "password": Secret("env", "SOURCE_PASSWORD")}},
-                    {"migration": "test"}, world)
-
-    def client(self, **changes: Any) -> Directory:
-        return self.site(**changes).directory
-
-    def line(self, **changes: Any) -> Line:
-        site = self.site(**changes)
-        return Line("directory", {**self.settings, **changes}, site)
-
-    def dn(self, address: str) -> str:
-        found = self.client().find([address])[address]
-        assert isinstance(found, SourceRecipient)
-        return found.dn
-
-    def raw(self, dn: str) -> dict[str, tuple[bytes, ...]]:
-        """Every attribute, asked by another way than ours: with the administrator's eyes."""
-        with self.administered() as line:
-            line.search(dn, "(objectClass=*)", ldap3.BASE, attributes=list(BACKUP))
-            found = next(entry for entry in line.response if entry["type"] == "searchResEntry")
-            return {name: tuple(values) for name, values in found["raw_attributes"].items() if values}
-
-    def arrange(self, dn: str, changes: Mapping[str, Any]) -> None:
-        with self.administered() as line:
-            line.modify(dn, changes)
-            assert line.result["result"] == 0, line.result
-
-    @contextmanager
-    def administered(self) -> Iterator[ldap3.Connection]:
-        given = self.administrator
-        tls = ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=given["ca_file"])
-        server = ldap3.Server(given["host"], given["port"], use_ssl=True, tls=tls, get_info=ldap3.NONE)
-        line = ldap3.Connection(server, given["user"], given["password"], check_names=False, auto_referrals=False,
-                                return_empty_attributes=False)
-        assert line.bind(), line.result
-        yield line
-        line.unbind()
-
-
-@pytest.fixture(scope="module", params=["lab", pytest.param("samba", marks=pytest.mark.server("samba"))])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp(request.param)
-    with {"lab": _lab, "samba": _samba}[request.param](folder) as made:
-        yield made
-
-
-@contextmanager
-def _lab(folder: Path) -> Iterator[Server]:
-    with stand(folder, rows=DESCRIPTION) as lab:
-        settings = {**lab.connections["directory"]}
-
-        @contextmanager
-        def troubled(word: str) -> Iterator[Mapping[str, Any]]:
-            lab.faults.set({"kind": "account", "account": "migadmin", "trouble": word})
-            yield settings
-            lab.faults.set({"kind": "account", "account": "migadmin", "trouble": ""})
-
-        yield Server("lab", settings, settings, troubled, settings["start_tls_port"], {})
-
-
-@contextmanager
-def _samba(folder: Path) -> Iterator[Server]:
-    with samba.domain_controller(samba.organisation_of(DESCRIPTION), folder) as dc:
-        reader = dc.account(f"CORP\\{samba.READER}", samba.READER_PASSWORD)
-        made = Server("samba", dc.settings, dc.administrator, None, 389, reader, dc.process)
-        reader_dn = f"CN={samba.READER},CN=Users,{dc.base}"
-        troubles = {
-            "must change": ((reader_dn, {"pwdLastSet": "0"}), (reader_dn, {"pwdLastSet": "-1"})),
-            "disabled": ((reader_dn, {"userAccountControl": "514"}), (reader_dn, {"userAccountControl": "512"})),
-            "locked": ((dc.base, {"lockoutThreshold": "2"}), (dc.base, {"lockoutThreshold": "0"})),
-        }
-
-        @contextmanager
-        def troubled(word: str) -> Iterator[Mapping[str, Any]]:
-            if word == "expired":
-                yield dc.account(f"CORP\\{samba.FORGOTTEN}", samba.READER_PASSWORD)
-                return
-            with made.administered() as line:  # open before nobody can sign in any more
-                (dn, on), (_, off) = troubles[word]
-                line.modify(dn, {name: [(ldap3.MODIFY_REPLACE, [value])] for name, value in on.items()})
-                assert line.result["result"] == 0, line.result
-                if word == "locked":
-                    for _ in range(3):
-                        with pytest.raises(Denied):
-                            made.client(**{**reader, "password": "wrong-password"}).mailboxes()
-                yield reader
-                line.modify(dn, {name: [(ldap3.MODIFY_REPLACE, [value])] for name, value in off.items()})
-                assert line.result["result"] == 0, line.result
-                line.modify(reader_dn, {"lockoutTime": [(ldap3.MODIFY_REPLACE, ["0"])]})
-
-        made.troubled = troubled
-        yield made
-
 
 # ---------------------------------------------------------------------------------------------------------- reads
 
@@ -433,10 +288,10 @@ def test_forwarding_is_set_and_only_over_what_was_read(server: Server) -> None:
     address = "forward@contoso.com"
     dn = server.dn(address)
     task = Forwarding(address=address, target_address=f"forward@{CLOUD}")
-    stale = _read(server, task)
-    _act(server, task)
+    stale = read(server, task)
+    act(server, task)
     assert server.raw(dn)["targetAddress"] == (f"SMTP:forward@{CLOUD}".encode(),)
-    assert task.difference(_read(server, task)) is None
+    assert task.difference(read(server, task)) is None
     other = Forwarding(address=address, target_address="elsewhere@contoso.com")
     diff = other.difference(stale)
     assert diff is not None
@@ -450,7 +305,7 @@ def test_forwarding_replaces_an_address_however_it_was_written(server: Server) -
     dn = server.dn(address)
     server.arrange(dn, {"targetAddress": [(ldap3.MODIFY_REPLACE, ["SMTP:Case.Old@Contoso.COM"])]})
     task = Forwarding(address=address, target_address=f"case@{CLOUD}")
-    _act(server, task)
+    act(server, task)
     assert server.raw(dn)["targetAddress"] == (f"SMTP:case@{CLOUD}".encode(),)
 
 
@@ -460,11 +315,11 @@ def test_a_mailbox_becomes_a_mail_user_and_comes_back_byte_for_byte(server: Serv
     task = _conversion(address)
     dn = server.dn(address)
     before = server.raw(dn)
-    read = _read(server, task)
-    _act(server, task)
+    saved = read(server, task)
+    act(server, task)
 
     after = server.raw(dn)
-    assert task.difference(_read(server, task)) is None
+    assert task.difference(read(server, task)) is None
     assert not {"homeMDB", "homeMTA", "msExchHomeServerName", "msExchPoliciesIncluded"} & set(after)
     assert after["targetAddress"] == (f"SMTP:convert@{CLOUD}".encode(),)
     assert set(before["proxyAddresses"]) < set(after["proxyAddresses"])
@@ -472,8 +327,8 @@ def test_a_mailbox_becomes_a_mail_user_and_comes_back_byte_for_byte(server: Serv
         name: before[name] for name in ("mail", "legacyExchangeDN", "displayName", "mailNickname")}
     assert not server.client().mailboxes()[address].is_mailbox
 
-    assert read is not None
-    server.client().modify(dn, MailUserConversion.restore_changes(read["saved"]))  # type: ignore[arg-type]
+    assert saved is not None
+    server.client().modify(dn, MailUserConversion.restore_changes(saved["saved"]))  # type: ignore[arg-type]
     assert _sorted(server.raw(dn)) == _sorted(before)
     assert server.client().mailboxes()[address].is_mailbox
 
@@ -483,7 +338,7 @@ def test_a_mailbox_moved_since_it_was_read_is_not_converted(server: Server) -> N
     address = "moved@contoso.com"
     task = _conversion(address)
     dn = server.dn(address)
-    diff = task.difference(_read(server, task))
+    diff = task.difference(read(server, task))
     assert diff is not None
     elsewhere = server.raw(server.dn("pool@contoso.com"))["homeMDB"]
     server.arrange(dn, {"homeMDB": [(ldap3.MODIFY_REPLACE, list(elsewhere))]})
@@ -497,17 +352,6 @@ def _conversion(address: str) -> MailUserConversion:
     local = address.partition("@")[0]
     return MailUserConversion(address=address, routing_address=f"{local}@{CLOUD}", cloud_guid=CLOUD_GUID,
                               cloud_legacy_dn=f"/o=ExchangeLabs/ou=Administrative/cn=Recipients/cn={local}")
-
-
-def _read(server: Server, task: Module) -> Any:
-    return task.read(server.site())
-
-
-def _act(server: Server, task: Module) -> None:
-    """As the engine does: read, compare, apply."""
-    diff = task.difference(_read(server, task))
-    assert diff is not None
-    task.apply(server.site(), diff)
 
 
 def _sorted(attributes: Mapping[str, tuple[bytes, ...]]) -> dict[str, list[bytes]]:
