@@ -13,6 +13,7 @@ from engine.connections import Site
 from engine.connections.secrets import Secret
 from engine.connections.source_shell import SourceShell
 from engine.contract import Denied, InDoubt, Rejected, Unreachable
+from engine.doctor import LOOKS
 from engine.world import World
 from tests.connections.psrp_server import PASSWORD, USER, Call, Refusal, Shell, running
 
@@ -146,6 +147,12 @@ def test_a_lost_answer_to_a_change_is_doubt_and_to_a_look_is_asked_again(shell: 
     one.invoke("Get-Mailbox")
     shell.silent.append("Command")
     assert one.invoke("Get-Mailbox") == []
+
+
+def test_doctor_looks_with_the_same_client(shell: Shell) -> None:
+    shell.answer = lambda call: [{"Name": "EX01"}, {"Name": "EX02"}]
+    assert LOOKS["source_shell"](client(shell), None) == "2 Exchange servers"  # type: ignore[arg-type]
+    assert "handed to a person" in LOOKS["source_shell"](client(shell, provider="none"), None)  # type: ignore[arg-type]
 
 
 def test_earlier_releases_have_no_shell(shell: Shell) -> None:
