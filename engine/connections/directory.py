@@ -141,7 +141,8 @@ class Directory:
         """What else than mailboxes lives in the old organisation: names only."""
         def load() -> Uses:
             _, configuration = self._line.naming_contexts()
-            folders = self._line.search(self._line.base(), "(&(objectClass=publicFolder)(proxyAddresses=*))", ("cn", "mail"))
+            folders = self._line.search(self._line.base(), "(&(objectClass=publicFolder)(proxyAddresses=*))",
+                                        ("cn", "mail"))
             connectors = self._line.search(configuration, "(objectClass=msExchRoutingSMTPConnector)", ("cn",))
             return Uses(*(tuple(sorted(text(found, "mail") or text(found, "cn") for _, found in entries))
                           for entries in (folders, connectors)))

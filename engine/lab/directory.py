@@ -232,10 +232,12 @@ class Directory:
                            if each is not None)
             if kind is not None and values:
                 full[kind.name] = values
+        folded = fold_dn(dn)
+        above = re.split(r"(?<!\\),", folded, maxsplit=1)[-1]
+        assert folded in self._roots or self.get(above) is not None, f"{dn} has nothing to stand below"
         entry = DirectoryObject(dn, full)
         self._stamp(full)
         full["whenCreated"] = full["whenChanged"]
-        folded = fold_dn(dn)
         self._partition(folded)[folded] = entry
         self._enter(entry)
         return entry

@@ -125,6 +125,11 @@ class _Forest:
     def _add(self, dn: str, last_class: str, *classes: str, **attributes: object) -> None:
         self.directory.add(dn, UUID(int=self.drawn.getrandbits(128), version=4), [*classes, last_class], **attributes)
 
+    def _apart(self, dn: str, *classes: str, **attributes: object) -> None:
+        """An object whose GUID is drawn by itself, so that it changes nothing about the others."""
+        drawn = random.Random(f"{self.organisation.seed} {dn}")
+        self.directory.add(dn, UUID(int=drawn.getrandbits(128), version=4), classes, **attributes)
+
     def _configuration(self) -> None:
         exchange = self.organisation.exchange
         place = self.directory.configuration
@@ -149,6 +154,7 @@ class _Forest:
                           msExchAcceptedDomainName=name)
         for server in self.servers:
             self._server(server)
+        self._apart(f"CN=Connections,{self.admin_dn}", "top", "container")
         self._add(f"CN=Internet,CN=Connections,{self.admin_dn}", "msExchRoutingSMTPConnector", "top",
                   "msExchRoutingConnector")
 
@@ -230,11 +236,10 @@ class _Forest:
         """What Enable-UMMailbox leaves on a mailbox, beside its EUM address; policy and dial plan are made with it."""
         policies, plans = f"CN=UM Mailbox Policies,{self.exchange_dn}", f"CN=UM DialPlan Container,{self.exchange_dn}"
         policy, plan = f"CN=Default Policy,{policies}", f"CN=Berlin,{plans}"
-        drawn = random.Random(f"{self.organisation.seed} voice mail")
         for dn, kind in ((policies, "container"), (plans, "container"), (policy, "msExchUMRecipientTemplate"),
                          (plan, "msExchUMDialPlan")):
             if self.directory.get(dn) is None:
-                self.directory.add(dn, UUID(int=drawn.getrandbits(128), version=4), ["top", kind])
+                self._apart(dn, "top", kind)
         return {"msExchUMEnabledFlags": 1, "msExchUMTemplateLink": policy, "msExchUMRecipientDialPlanLink": plan}
 
     def _system_mailbox(self) -> None:
@@ -260,10 +265,9 @@ class _Forest:
             kept[f"HealthMailbox{drawn.getrandbits(128):032x}"] = 549755813888
         for cn, details in kept.items():
             alias = f"{cn.split('{')[0].strip()}{details}"
-            self.directory.add(
-                f"CN={cn},CN=Users,{self.directory.base}", UUID(int=drawn.getrandbits(128), version=4),
-                ["top", "person", "organizationalPerson", "user"], displayName=cn,
-                objectCategory=f"CN=Person,CN=Schema,{self.directory.configuration}",
+            self._apart(
+                f"CN={cn},CN=Users,{self.directory.base}", "top", "person", "organizationalPerson", "user",
+                displayName=cn, objectCategory=f"CN=Person,CN=Schema,{self.directory.configuration}",
                 sAMAccountName=alias[:20], userAccountControl=514, mail=f"{alias}@{domain}",
                 proxyAddresses=[f"SMTP:{alias}@{domain}"], homeMDB=next(iter(self.databases.values())),
                 msExchRecipientTypeDetails=details, msExchHideFromAddressLists=True,
