@@ -73,12 +73,6 @@ async def run(description: dict[str, Any], folder: Path, seed: int, gated: bool,
     connections = {"graph": {"url": urls["graph"], **sign_in, **sender},
                    "exchange_online": {"url": urls["exchange_online"], **sign_in, "shell": "none"}}
     connections |= await serve_source(organisation, tenant, faults, clock, HOST, authority, folder, counters)
-    if "directory" in description.get("outside", {}):
-        from engine.lab.outside import OutsideDirectory
-
-        outside = OutsideDirectory(description["outside"]["directory"], organisation)
-        faults.look_outside = outside.follow
-        connections["directory"] = outside.connection
 
     def state() -> dict[str, Any]:
         return {"source": organisation.state(), "tenant": tenant.state(), "migration": migration.state()}
@@ -86,6 +80,7 @@ async def run(description: dict[str, Any], folder: Path, seed: int, gated: bool,
     # The lab's own doors stay open beside them; nobody is told of those.
     servers = OutsideServers(description.get("outside") or {}, organisation)
     connections |= servers.connections
+    faults.look_outside = servers.look
 
     def mail() -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = dict(tenant.mail())

@@ -1,4 +1,4 @@
-"""Real servers in the place of the lab's own doors, as the organisation file's `outside` names them: names and mail.
+"""Real servers in the place of the lab's own doors, as the organisation file's `outside` names them.
 
 They work by real time while the lab's clock stands still. Before time goes on they have come to rest – name servers
 agree, mail queues are empty – and what has happened there is taken on.
@@ -24,12 +24,20 @@ class OutsideServers:
         self.connections: dict[str, Any] = {}
         self._follow: list[Callable[[], None]] = []
         self._settled: list[Callable[[], bool]] = []
+        #: called before any request is handled: what the directory holds is looked at often, and by itself
+        self.look: Callable[[], None] = lambda: None
         if "dns" in given:
             from engine.lab.outside_dns import OutsideZones
 
             zones = organisation.public_dns = OutsideZones(given["dns"])
             self.connections["dns"] = zones.connection
             self._settled.append(zones.settled)
+        if "directory" in given:
+            from engine.lab.outside_directory import OutsideDirectory
+
+            directory = OutsideDirectory(given["directory"], organisation)
+            self.connections["directory"] = directory.connection
+            self.look = directory.follow
         for name, outside in (("smtp", True), ("source_smtp", False)):
             if name in given:
                 from engine.lab.outside_mail import OutsideMail

@@ -16,7 +16,6 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], bool]] = {
     "bind": (("named",), False),
     "powerdns": (("pdns_server",), False),
     "postfix": (("postfix", "saslpasswd2"), True),
-    "postfix": (("postfix", "postmap"), True),
     # Samba's LDAP ports cannot be chosen, and are below 1024.
     "samba": (("samba", "samba-tool"), True),
 }
