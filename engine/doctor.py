@@ -168,7 +168,5 @@ def _count(number: int, noun: str) -> str:
 LOOKS: dict[str, Callable[[Any, Migration], str]] = {
     "graph": _graph, "exchange_online": _exchange_online, "dns": _dns, "internal_dns": _dns,
     "directory": _directory, "ews": _ews,
-    "published": _published, "smtp": _smtp, "source_smtp": _smtp,
-    "graph": _graph, "exchange_online": _exchange_online, "dns": _dns, "directory": _directory, "ews": _ews,
     "published": _published, "smtp": _smtp, "source_smtp": _smtp, "source_shell": _source_shell,
 }

@@ -280,11 +280,8 @@ class Directory:
     def put(self, entry: DirectoryObject, name: str, values: Values) -> None:
         """One attribute as the system itself sets it: what clients may not write, and what its own services do."""
         assert self.schema[name.lower()].name == name
-        self._leave(entry)
-        entry.attributes = {each: found for each, found in {**entry.attributes, name: values}.items() if found}
-        entry.encoded, entry.folded = {}, {}
-        self._enter(entry)
-        self.replace(entry, {**entry.attributes, name: values}, watched=False)
+        attributes = {**entry.attributes, name: values}
+        self.replace(entry, {each: found for each, found in attributes.items() if found}, watched=False)
 
     def _changed(self, kind: AttributeType, operation: Operation, found: Values, values: Values) -> Values:
         there = {_fold(kind.syntax, value) for value in found}
