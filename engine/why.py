@@ -1,4 +1,4 @@
-"""why: one screen about one row – what happened to it, where it stands, what comes next, and what that waits for.
+"""why: one screen about one row – what happened to it, where it stands, what comes next and who decides, why not yet.
 
 The journal says what happened; the playbook, resolved offline, says what comes next and which needs are not met. No
 server is asked. `mailmove history ROW` has every record in full.
@@ -13,34 +13,71 @@ from typing import Any
 
 from engine.contract import Edge, Invalid, Plain, Program, Template, Unknown
 from engine.pages import stopped_lines
-from engine.report import COLUMNS, SIGNS, moment, named, shorten, value
+from engine.report import COLUMNS, SIGNS, moment, named, shorten, value, wrap
 from engine.run import standing
 from engine.run.journal import Journal, Record
 from engine.run.standing import SPOKEN, ParkedRow
 
 #: What the next task waits for is told in so many groups; the rest is counted.
 GROUPS_MAX = 6
+#: Of what happened, the last so many lines; what was before is counted. A screen has forty.
+HAPPENED_MAX = 12
+#: Of the way ahead, so many steps; the rest is counted.
+STEPS_MAX = 9
 MET = frozenset({"settled", "waived"})
 STOPPED = frozenset({"parked", "failed"})
+#: Steps of other rows that a person decides.
+DECISIONS = frozenset({"approval", "checklist"})
 
 
 def page(row: str, journal: Journal, program: Program | None, again: Callable[..., str]) -> Iterator[str]:
     """The screen. `program` None: the playbook cannot be read now, and what comes next cannot be told."""
     told = list(standing.history(journal, row))
-    yield row
-    yield from _titled("What happened", _happened(told))
-    stopped = standing.parked(journal, names=(row,))
+    stopped = standing.standing_still(journal, names=(row,))
+    ahead = _ahead(program, row, {each.task for each in told}) if program is not None else []
+    yield row if program is None else _who(program, row, ahead, stopped)
+    happened = list(_happened(told))
+    if len(happened) > HAPPENED_MAX:
+        before = f"  {len(happened) - HAPPENED_MAX} before that: {again('history', row)}"
+        happened = [before, *happened[-HAPPENED_MAX:]]
+    yield from _titled("What happened", happened)
     yield from _titled("Where it stands", (line for each in stopped for line in _stands(each, again)))
     if program is None:
         return
-    ahead = _ahead(program, row, {each.task for each in told})
+    walk = _Walk(program, _latest(journal))
     if not ahead:
         if not stopped:
-            yield from _titled("What comes next", ["  Nothing: it has been through every task."])
+            yield from _titled("What comes next", _around(journal, walk, row))
         return
-    rest = f", then {len(ahead) - 1} more to «{ahead[-1].name}»" if len(ahead) > 1 else ""
-    yield from _titled("What comes next", [shorten(f"  «{ahead[0].name}»{rest}", COLUMNS)])
-    yield from _titled("Why not yet", _why_not(journal, program, ahead[0], row, stopped, again))
+    yield from _titled("What comes next", _steps(walk, ahead, row))
+    if not stopped:  # else where it stands says why
+        yield from _titled("Why not yet", _why_not(journal, walk, ahead[0], row, again))
+
+
+def _who(program: Program, row: str, ahead: Sequence[Template], stopped: Sequence[ParkedRow]) -> str:
+    """The row, what it belongs to, and how far it has come."""
+    kind = next((kind for kind in program.rows.kinds() if row in program.rows.keys(kind)), "")
+    if not kind:
+        return row
+    tasks = [each for each in program.templates if each.kind == kind and _takes_part(each, row)]
+    done = len(tasks) - len(ahead) - len({each.task for each in stopped})
+    name = str(program.rows.fields(kind, row).get("name") or "")
+    said = [name if name != row else "", *_belongs(program, kind, row), f"{done} of {len(tasks)} tasks done"]
+    return shorten(f"{row}   {', '.join(filter(None, said))}", COLUMNS)
+
+
+def _belongs(program: Program, kind: str, row: str) -> Iterator[str]:
+    for other in ("batches", "mailboxes"):
+        if other == kind:
+            continue
+        try:
+            related = program.rows.related(kind, row, other)
+        except LookupError:
+            continue
+        if len(related) == 1 and other == "batches":
+            yield related[0]
+        elif related and other == "mailboxes":
+            yield f"{len(related):,} mailbox{'es' if len(related) > 1 else ''}"
 
 
 def _titled(title: str, lines: Iterable[str]) -> Iterator[str]:
@@ -63,7 +100,7 @@ class _Story:
     done: datetime | None = None
 
     def line(self) -> str:
-        sign = SIGNS.get(self.verb, "=")
+        sign = "!" if self.word.startswith("waived") else SIGNS.get(self.verb, "=")
         changes = ", ".join(f"{name} {value(_plain(before))} → {value(_plain(after))}"
                             for name, before, after in self.changes)
         detail = self.word or changes
@@ -142,20 +179,47 @@ def _label(template: Template) -> str:
     return f"{template.play} / {template.name}"
 
 
-def _why_not(journal: Journal, program: Program, first: Template, row: str, stopped: Sequence[ParkedRow],
-             again: Callable[..., str]) -> Iterator[str]:
+def _latest(journal: Journal) -> dict[tuple[str, str], str]:
+    """The last thing said of each task of each row."""
+    return {(record.label.task, record.row): record.label.kind for record in journal.rows()
+            if record.label.kind in MET | STOPPED | {"intent", "unsettled"}}
+
+
+def _steps(walk: _Walk, ahead: Sequence[Template], row: str) -> Iterator[str]:
+    """The way ahead in order: the row's own tasks, and between them what a person decides about its batch or domain."""
+    steps: list[str] = []
+    for template in ahead:
+        for decision, other in walk.decisions(template, row):
+            steps.append(f"  ? «{decision.name}» of {other}: a person decides")
+        sign = "?" if template.module_name in DECISIONS else "."
+        steps.append(f"  {sign} «{template.name}»")
+    yield from (shorten(step, COLUMNS) for step in steps[:STEPS_MAX])
+    if len(steps) > STEPS_MAX:
+        yield shorten(f"  and {len(steps) - STEPS_MAX} more, to «{ahead[-1].name}»", COLUMNS)
+
+
+def _around(journal: Journal, walk: _Walk, row: str) -> Iterator[str]:
+    """Where what the row belongs to stands, once the row itself is through."""
+    yield "  Nothing of its own: it has been through every task."
+    kinds = [kind for kind in walk.program.rows.kinds() if row in walk.program.rows.keys(kind)]
+    waiting = {(each.task, each.row): each for each in standing.standing_still(journal)}
+    for template, other in [step for kind in kinds for step in walk.around(kind, row)][:GROUPS_MAX]:
+        still = waiting.get((_label(template), other))
+        phase = f"is {still.phase}" + (f" until {moment(still.until)}" if still.until else "") if still else "is ahead"
+        yield shorten(f"  «{template.name}» of {other} {phase}", COLUMNS)
+        if still:
+            yield from wrap(still.reason, "      ")
+
+
+def _why_not(journal: Journal, walk: _Walk, first: Template, row: str, again: Callable[..., str]) -> Iterator[str]:
     """The needs of the row's next task that are not met, followed back to where something stands still."""
-    if stopped:
-        return  # where it stands says why
-    latest = {(record.label.task, record.row): record.label.kind for record in journal.rows()
-              if record.label.kind in MET | STOPPED | {"intent", "unsettled"}}
-    held_up = _Walk(program, latest).back(first, row)
+    held_up = walk.back(first, row)
     if not held_up:
         yield "  Nothing holds it up: the next run takes it up."
         yield f"      {again('apply')}"
         return
     waiting = {(each.task, each.row): each
-               for each in standing.parked(journal, tasks={_label(template) for template, _ in held_up})}
+               for each in standing.standing_still(journal, tasks={_label(template) for template, _ in held_up})}
     groups: dict[tuple[str, str, str], list[tuple[str, ParkedRow | None]]] = {}
     for template, other in held_up:
         each = waiting.get((_label(template), other))
@@ -164,9 +228,13 @@ def _why_not(journal: Journal, program: Program, first: Template, row: str, stop
     for (name, phase, _), members in [*groups.items()][:GROUPS_MAX]:
         rows = named([other for other, _ in members], len(members), 50)
         yield shorten(f"  «{name}» of {rows} " + (f"is {phase}" if phase else "has not begun"), COLUMNS)
-        yield from stopped_lines([each for _, each in members if each], again)
+        still = [each for _, each in members if each]
+        yield from stopped_lines(still, again)
+        wakes = [each.until for each in still if each.until and not each.answer]
+        if wakes:
+            yield f"      looked at again {moment(min(wakes))}"
     if len(groups) > GROUPS_MAX:
-        yield f"  and {len(groups) - GROUPS_MAX} more: mailmove status"
+        yield f"  and {len(groups) - GROUPS_MAX} more: {again('status')}"
 
 
 @dataclass
@@ -178,6 +246,7 @@ class _Walk:
 
     def __post_init__(self) -> None:
         self._seen: set[tuple[int, str]] = set()
+        self._decided: set[tuple[int, str]] = set()
 
     def back(self, template: Template, row: str) -> list[tuple[Template, str]]:
         """What is not met and has nothing unmet before it, or stands still."""
@@ -193,6 +262,46 @@ class _Walk:
                     continue
                 found += [(above, other)] if kind else (self.back(above, other) or self._first(above, other))
         return found
+
+    def around(self, kind: str, row: str) -> Iterator[tuple[Template, str]]:
+        """The next task of each row that this one belongs to (a batch, domains), where there is one."""
+        for other in self.program.rows.kinds():
+            if other == kind:
+                continue
+            try:
+                related = self.program.rows.related(kind, row, other)
+            except LookupError:
+                continue
+            for name in related if len(related) <= GROUPS_MAX else ():
+                ahead = next((each for each in self.program.templates if each.kind == other
+                              and self.latest.get((_label(each), name)) not in MET and _takes_part(each, name)), None)
+                if ahead is not None:
+                    yield ahead, name
+
+    def decisions(self, template: Template, row: str) -> Iterator[tuple[Template, str]]:
+        """What a person still has to decide on other rows before this task, each told once."""
+        for edge in template.edges:
+            above = self.program.templates[edge.upstream]
+            if above.kind == template.kind:
+                continue
+            for other in self._rows(template, row, edge, above):
+                if (above.index, other) in self._decided or not _takes_part(above, other):
+                    continue
+                self._decided.add((above.index, other))
+                if self.latest.get((_label(above), other)) in MET:
+                    continue
+                yield from self._own_decisions(above, other)
+
+    def _own_decisions(self, template: Template, row: str) -> Iterator[tuple[Template, str]]:
+        """Of a row: those of the tasks that come before this one, and this one."""
+        found = [(template, row)] if template.module_name in DECISIONS else []
+        for edge in template.edges:
+            above = self.program.templates[edge.upstream]
+            if edge.how == "same" and (above.index, row) not in self._decided:
+                self._decided.add((above.index, row))
+                if self.latest.get((_label(above), row)) not in MET:
+                    yield from self._own_decisions(above, row)
+        yield from found
 
     def _first(self, template: Template, row: str) -> list[tuple[Template, str]]:
         """The task itself, unless what it waits for was told already on another way."""

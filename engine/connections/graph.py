@@ -5,6 +5,7 @@ settings: `url` (with or without /v1.0), `authority`, `client_id`, `client_secre
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,6 +31,8 @@ USER_FIELDS = ("id,userPrincipalName,mail,proxyAddresses,usageLocation,assignedL
 DELETED_FIELDS = "id,userPrincipalName,mail,proxyAddresses"
 #: What a sign-in is read from; needs AuditLog.Read.All, and a tenant with Entra ID P1.
 SIGN_IN_FIELDS = "id,userPrincipalName,signInActivity"
+#: A proof that came too late: another organisation has proven the domain. Graph has no code of its own for it.
+_TAKEN = re.compile(r"(another|different|other)\b.{0,30}\b(organi[sz]ation|tenant|director|compan)", re.IGNORECASE)
 #: Service plans that give a mailbox, by the beginning of their names, and two that look like it and do not
 #: ("Product names and service plan identifiers for licensing").
 MAILBOX_PLAN = "EXCHANGE_"
@@ -128,7 +131,10 @@ class Graph:
             found.name: found for found in map(_domain, self._pages("/domains"))})
 
     def verification_records(self, domain: str) -> Mapping[str, str]:
-        """`txt`, `label`, `ttl` of the TXT record that proves ownership (B-14); {} where Graph asks for none."""
+        """`txt`, `label`, `ttl` of the TXT record that proves ownership, `mx` in its stead (B-14).
+
+        {} where Graph asks for none.
+        """
         return _or_raise(self.verification_records_of((domain,))[domain])
 
     def verification_records_of(self, domains: Sequence[str]) -> Mapping[str, Mapping[str, str] | Fault]:
@@ -225,6 +231,10 @@ class Graph:
         except Rejected as fault:
             if not fault.code.startswith("400"):
                 raise
+            if _TAKEN.search(fault.text):
+                raise Rejected(self._name, fault.text, code=fault.code, request_id=fault.request_id, remedy=(
+                    f"take {domain} out of the other organisation, or have its administrators do it; "
+                    "then try again")) from None
             raise Unreachable(self._name, f"not verified yet: {fault.text}", code=fault.code,
                               request_id=fault.request_id, retry_after=900.0,  # B-15: about 15 minutes
                               remedy="check the TXT record in public DNS") from None
@@ -410,11 +420,15 @@ def _domain(found: Mapping[str, Any]) -> Domain:
 
 
 def _verification(records: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
+    found: dict[str, str] = {}
     for record in records:
-        if record.get("recordType", "").lower() == "txt" and record.get("text"):
-            return {"txt": str(record["text"]), "label": str(record.get("label") or "").lower(),
-                    "ttl": str(record.get("ttl") or "")}
-    return {}
+        kind = str(record.get("recordType") or "").lower()
+        if kind == "txt" and record.get("text"):
+            found |= {"txt": str(record["text"]), "label": str(record.get("label") or "").lower(),
+                      "ttl": str(record.get("ttl") or "")}
+        elif kind == "mx" and record.get("mailExchange"):
+            found["mx"] = f"{int(record.get('preference') or 0)} {_host(record['mailExchange'])}"
+    return found if "txt" in found else {}
 
 
 def _service(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

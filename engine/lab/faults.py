@@ -99,6 +99,10 @@ class Faults:
     #: address → error id: what fails beside the rows' own `fail`; None: mended by hand
     mailboxes: dict[str, str | None] = field(default_factory=dict)
     endpoint: str | None = None
+    #: domain → the other organisation that has it: proven there, it cannot be verified here
+    domains: dict[str, str] = field(default_factory=dict)
+    #: web requests the account has no right to
+    denials: list[ByHand] = field(default_factory=list)
     #: address → how many items its copy leaves out, and whether the service lists them
     skipped: dict[str, tuple[int, bool]] = field(default_factory=dict)
     forwarding: str | None = None
@@ -158,6 +162,16 @@ class Faults:
                 return fault.kind
         return None
 
+    def denied(self, kind: str) -> bool:
+        """Whether the account lacks the right to this web request."""
+        for fault in self.denials:
+            if kind.startswith(fault.match):
+                fault.times -= 1
+                if fault.times <= 0:
+                    self.denials.remove(fault)
+                return True
+        return False
+
     def hidden_minutes(self, name: str) -> int:
         """For how many virtual minutes a created thing stays invisible to reads."""
         for fault in self.by_hand:
@@ -194,6 +208,10 @@ class Faults:
             self.endpoint = body.get("error")
         elif kind == "forwarding":
             self.forwarding = body.get("error")
+        elif kind == "domain":
+            self.domains[str(body["domain"]).lower()] = str(body.get("taken_by") or "")
+        elif kind == "deny":
+            self.denials.append(ByHand(kind, str(body["match"]), int(body.get("times", 1)), 0))
         elif kind == "refuse":
             self.refusals.append(ByHand(str(body["error"]), str(body["match"]), int(body.get("times", 1)), 0))
         elif kind == "skipped":

@@ -94,6 +94,9 @@ class Gate:
             return self._judged(kind, act, lost)
 
     def _judged(self, kind: str, act: Callable[[], Response], lost: int) -> Response:
+        if self._faults.denied(kind):
+            return answer(403, self._words("Authorization_RequestDenied",
+                                           "Insufficient privileges to complete the operation."))
         verdict = self._faults.verdict(kind)
         if verdict is None:
             return act()

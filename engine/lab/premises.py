@@ -340,7 +340,7 @@ def _zones(organisation: Organisation, first: str, drawn: random.Random) -> None
         below = "" if domain == zone else domain.removesuffix(f".{zone}")
         records, label, inner = zones[zone], below or "@", f".{below}" if below else ""
         second = [f"20 {backup}."] if place and drawn.random() < 0.5 else []
-        records[label, "MX"] = (86400, [f"10 {mail_host}.", *second])
+        records[label, "MX"] = (int(row.get("mx_ttl") or 86400), [f"10 {mail_host}.", *second])
         foreign = [f'"vendor-verification={drawn.getrandbits(48):012x}"'] if drawn.random() < 0.5 else []
         records[label, "TXT"] = (3600, ['"v=spf1 mx -all"', *foreign])
         # Three ways in which clients have found the source: RFC 2782 records, an address, an alias.

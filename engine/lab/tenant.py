@@ -126,9 +126,14 @@ class Tenant:
         if domain.verified:
             return domain
         texts = [_joined(each) for each in self.organisation.public.lookup_public(domain.name, "TXT")]
-        if domain.verification not in texts:
+        number = domain.verification.removeprefix("MS=")
+        exchangers = [each.lower() for each in self.organisation.public.lookup_public(domain.name, "MX")]
+        if domain.verification not in texts and f"32767 {number}.msv1.invalid." not in exchangers:
             raise ServiceError("", f"Domain verification failed with the following error: 'The TXT record "
                                    f"{domain.verification} was not found at {domain.name}.'", 400, "Request_BadRequest")
+        if other := self.faults.domains.get(domain.name):
+            raise ServiceError("", f"The domain {domain.name} has been verified by another organization: {other}.", 400,
+                               "Request_BadRequest")
         self._verified(domain)
         return domain
 

@@ -89,6 +89,10 @@ def _whole(document: Document, path: Path) -> Problem:
     return document.root.problem(summary, found=f"Found {document.root.words}.", remedy=remedy)
 
 
+#: settings of a connection that name a file
+FILES = ("file", "ca_file")
+
+
 class _Loading:
     def __init__(self, path: Path, root: MapNode, problems: list[Problem]) -> None:
         self.path = path
@@ -436,6 +440,8 @@ class _Loading:
                 settings = plain(node)
                 if isinstance(settings.get("port"), str) and settings["port"].isdigit():
                     settings["port"] = WHOLE.typed(settings["port"])
+                # beside the inventory, wherever mailmove is started from
+                settings |= {name: str(self.path.parent / str(settings[name])) for name in FILES if settings.get(name)}
                 for name in SECRETS & settings.keys():
                     if isinstance(settings[name], str) and not written_out(name, settings[name]):
                         node.source.covered.append(((value := source_of(node, name)).start, value.end))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract import Invalid, Mark, Plain, Problem, Program, Window
+from engine.language import order
 from engine.language.compiling import Compiling
 from engine.language.edges import EdgeMaker, check_graph, reach
 from engine.language.inventory import Inventory, examine
@@ -135,6 +136,7 @@ class _Resolving:
                     template.edges = tuple(edges.make(number, place, task, needs, reads))
                     self.templates.append(template)
             if not self._errors():
+                self._in_order(edges)
                 self._try(edges)
         problems = _once(self.problems)
         errors = [problem for problem in problems if problem.severity == "error"]
@@ -233,6 +235,17 @@ class _Resolving:
                         self.registers.task[play.kind, name] = index
                         self.registers.task_name[play.kind, name] = task.name
                 index += 1
+
+    def _in_order(self, edges: EdgeMaker) -> None:
+        for each in order.broken(self.templates, reach(edges.edges), str(self.inventory.settings.get("type"))):
+            self.problems.append(
+                self._draft(each.task.index).key.problem(
+                    "a step comes too early",
+                    found=f"«{each.task.name}» does not wait for «{each.first.name}» ({each.first.module_name}, "
+                    f"{each.first.mark}): {each.rule.why} ({each.rule.id}).",
+                    remedy=f"Put it below, or write needs: [{each.first.play}].",
+                )
+            )
 
     # ------------------------------------------------------------------------------------ tried offline
 

@@ -109,7 +109,7 @@ def primary(state: State | None) -> State | None:
     if state is None or state.get("agree") is not False:
         return state
     then = dict(state, agree=True)
-    for name in ("values", "ttl", "others"):
+    for name in ("values", "ttl", "others", "missing"):
         if f"primary_{name}" in state:
             then[name] = state[f"primary_{name}"]
     return then if then["values"] or then.get("others") else None

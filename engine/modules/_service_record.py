@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from engine.connections import Site
 from engine.contract import Diff, Fault, Outlook, Plain, Rejected, State, Unknown, Waiting
 from engine.modules._record_set import RecordSet
 from engine.modules.base import Module, Reading
+
+
+class OfDomain(Protocol):
+    """A module on a mail domain of the tenant's."""
+
+    def mail_domain(self) -> str: ...
+
 
 #: From a tenant's service records to the values they demand; None where it demands none.
 Demand = Callable[[Mapping[str, Any]], "tuple[str, ...] | None"]
@@ -43,10 +50,10 @@ class ServiceRecord(RecordSet):
         return tuple(map(str, found))
 
 
-def services(site: Site, modules: Sequence[Module], demand: Demand) -> dict[str, tuple[str, ...] | Unknown | None]:
+def services(site: Site, modules: Sequence[OfDomain], demand: Demand) -> dict[str, tuple[str, ...] | Unknown | None]:
     """What the tenant demands, by domain; None for one it does not know or has not verified."""
     known = site.graph.domains()
-    asked = [module.mail_domain() for module in modules if isinstance(module, ServiceRecord)]
+    asked = [module.mail_domain() for module in modules]
     verified = [domain for domain in dict.fromkeys(asked) if domain in known and known[domain].verified]
     answers = site.graph.service_records_of(verified) if verified else {}
     found: dict[str, tuple[str, ...] | Unknown | None] = dict.fromkeys(asked)
@@ -58,10 +65,10 @@ def services(site: Site, modules: Sequence[Module], demand: Demand) -> dict[str,
 def with_services(site: Site, modules: Sequence[Module], states: Mapping[str, Reading],
                   demand: Demand) -> Mapping[str, Reading]:
     """The states read from DNS, each with what the tenant demands; absent stays absent."""
-    wanted = services(site, modules, demand)
+    ours = [module for module in modules if isinstance(module, ServiceRecord)]
+    wanted = services(site, ours, demand)
     found: dict[str, Reading] = {}
-    for module in modules:
-        assert isinstance(module, ServiceRecord)
+    for module in ours:
         state, values = states[module.key()], wanted[module.mail_domain()]
         if isinstance(state, Unknown) or state is None:
             found[module.key()] = state

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from engine.connections import Site
 from engine.connections.records import TYPES, canonical, host, label_of, spf_problem
-from engine.contract import Diff, Handover, Includes, Rejected, Want
+from engine.contract import Diff, Fault, Handover, Includes, Outlook, Rejected, State, Unknown, Waiting, Want
 from engine.modules._record_set import RecordSet, held, texts, ttl_problem
+from engine.modules.base import Module, Reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,8 @@ class DnsRecord(RecordSet):
     """Keep a record set exactly as written, or keep single values in it.
 
     `values` owns the whole set: a value found in the zone but not here is removed. `includes` owns single values and
-    leaves all others, and the TTL they share, as they are. It is done when all authoritative servers say so.
+    leaves all others, and the TTL they share, as they are. It is done when all authoritative servers say so. Where a
+    person enters the records, a value entered under the zone's name twice is found and told (B-14).
     """
 
     zone: Annotated[str, "Zone apex, as in contoso.com."]
@@ -70,6 +72,36 @@ class DnsRecord(RecordSet):
             return {"values": Includes(self._canonical(self.includes))}
         return {"ttl": self.ttl, "values": self._canonical(self.values)}
 
+    @classmethod
+    def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
+        found = dict(super().read_many(site, modules))
+        if site.dns.by_hand:
+            for module in modules:
+                if isinstance(module, DnsRecord) and (misplaced := module._misplaced(site, found[module.key()])):
+                    state = found[module.key()]
+                    there = state if isinstance(state, Mapping) else _NOTHING
+                    found[module.key()] = {**there, "misplaced": misplaced}
+        return found
+
+    def _misplaced(self, site: Site, found: Reading) -> str:
+        """Where a missing value stands by mistake: hosts' pages add the zone's name to the label by themselves."""
+        there = texts(found.get("values")) if isinstance(found, Mapping) else ()
+        missing = set(self._canonical(self.includes)) - set(there)
+        if isinstance(found, Unknown) or not missing:
+            return ""
+        zone, label, kind = self.record()
+        twice = zone if label == "@" else f"{label}.{zone}"
+        answer = site.dns.record_sets([(zone, twice, kind)])[zone, twice, kind]
+        wrong = not isinstance(answer, Fault) and missing & set(answer.values)
+        return f"{twice}.{zone}" if wrong else ""
+
+    def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
+        if state is not None and state.get("misplaced"):
+            zone, label, _ = self.record()
+            return Waiting(f"the record stands at {state['misplaced']}: enter it with the label "
+                           f"{label}, for the host adds {zone} by itself, and take the other away")
+        return super().outlook(state, diff)
+
     def apply(self, site: Site, diff: Diff) -> Handover | None:
         zone, label, kind = self.record()
         if self.state == "absent":
@@ -82,7 +114,23 @@ class DnsRecord(RecordSet):
         if wrong and not spf_problem(there):
             raise Rejected("dns", f"{zone} {label} would get {wrong}",
                            remedy="merge the policies into one and own it with `values`")
+        if kind == "MX" and there and _first(values) <= _first(there):
+            raise Rejected("dns", f"{values[0]} would come before {min(there, key=_rank)}, which takes the mail now",
+                           remedy="give it a greater number, as the tenant shows it (B-14)")
         return site.dns.add_values(zone, label, kind, values, self.ttl)
 
     def _canonical(self, values: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(sorted({canonical(self.type, value) for value in values}))
+
+
+#: A record set that is not there, as a state.
+_NOTHING: State = {"ttl": None, "values": (), "agree": True}
+
+
+def _rank(value: str) -> int:
+    """An MX value's preference: the least is tried first (RFC 5321, section 5.1)."""
+    return int(value.split()[0])
+
+
+def _first(values: Sequence[str]) -> int:
+    return min(map(_rank, values))

@@ -22,7 +22,8 @@ _DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z
 class TenantDomain(Module):
     """Make a domain known to the tenant, or verified by it (B-11 to B-17).
 
-    Its state shows what to publish in DNS: `verification_txt` before, `mx_host` and `autodiscover_host` after.
+    Its state shows what to publish in DNS: before it `verification_txt` or, where a zone takes no TXT,
+    `verification_mx`; after it `mx_host` and `autodiscover_host`.
     A verification that fails is tried again: DNS takes its time.
     """
 
@@ -35,7 +36,7 @@ class TenantDomain(Module):
     undo: ClassVar[Undo] = "none"
     rights: ClassVar[tuple[str, ...]] = ("Domain.ReadWrite.All",)
     decided: ClassVar[frozenset[str]] = frozenset(
-        {"verification_txt", "verification_label", "mx_host", "autodiscover_host", "authentication"})
+        {"verification_txt", "verification_mx", "verification_label", "mx_host", "autodiscover_host", "authentication"})
 
     def key(self) -> str:
         return f"domain/{self._name()}"
@@ -82,6 +83,7 @@ def _state(domain: Domain, proof: Mapping[str, str] | Fault, services: Mapping[s
             return Unknown(str(fault))
     assert isinstance(proof, Mapping) and isinstance(services, Mapping)
     return {"state": "verified" if domain.verified else "present",
-            "verification_txt": proof.get("txt"), "verification_label": proof.get("label"),
+            "verification_txt": proof.get("txt"), "verification_mx": proof.get("mx"),
+            "verification_label": proof.get("label"),
             "mx_host": services.get("mx_host"), "autodiscover_host": services.get("autodiscover_host"),
             "authentication": domain.authentication}

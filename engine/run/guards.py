@@ -138,6 +138,11 @@ class Guards:
             "licence_removed": self._licence_removed,
         }
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The names of all guards."""
+        return tuple(self._rules)
+
     def judge(self, acts: Sequence[Act], now: datetime) -> list[list[Verdict]]:
         """For each act, what each of its guards says. A fault is «cannot be told», never a yes."""
         found = []

@@ -141,6 +141,13 @@ def parked(journal: Journal, *, tasks: Collection[str] | None = None,
     return list(_parked(journal, _latest(journal, tasks, names)))
 
 
+def standing_still(journal: Journal, *, tasks: Collection[str] | None = None,
+                   names: Collection[str] | None = None) -> list[ParkedRow]:
+    """`parked`, without what a run has gone on without since it was waived."""
+    run = max(journal.records(kinds=("run",)), key=lambda record: record.seq, default=None)
+    return [each for each in parked(journal, tasks=tasks, names=names) if not _waived_before(each, run)]
+
+
 def history(journal: Journal, row: str | None = None) -> Iterator[Record]:
     """All that happened, oldest first; with `row`, what concerns that row."""
     return (found.record() for found in journal.rows(names=None if row is None else (row,)))

@@ -137,7 +137,7 @@ Next:
     mailmove status -p HERE/playbook.yml -i HERE/inventory.yml --state HERE/state
 """
 WHY = """\
-ben@contoso.com
+ben@contoso.com   Ben, Batch01, 1 of 2 tasks done
 
 What happened
   2026-11-02 07:00 UTC  > The user knows what will happen

@@ -60,7 +60,7 @@ def test_a_mailbox_that_has_not_begun_says_whose_answer_it_waits_for(folder: Pat
                            phase="asking", what="checklist", reason="2 items to confirm",
                            ask={"id": "kick-off", "items": ["The service desk knows the dates"]})])
     said = typed(folder, "why", ANNA)
-    assert re.search("«Directory synchronisation has made the mail user», then [0-9]+ more", said)
+    assert "What comes next\n  ? «The plan is agreed» of acme: a person decides\n" in said
     assert "«The plan is agreed» of acme is asking" in said
     assert " 'Tell people what will happen / The plan is agreed' acme --done --evidence TEXT\n" in said
 
@@ -79,6 +79,21 @@ def test_an_act_is_one_line_and_a_failure_says_what_to_type(folder: Path, journa
     assert "      no seat is free. Buy one." in lines
     assert any(line.startswith("      mailmove retry ") and line.endswith(f"licensed' {ANNA}") for line in lines)
     assert len(lines) <= 30 and max(len(line) for line in lines if "mailmove " not in line) <= COLUMNS
+
+
+def test_a_long_story_stays_on_one_screen_and_says_where_the_rest_is(folder: Path, journal: Journal) -> None:
+    """Every task of the shipped playbook done but the last two: one failed, one ahead. A screen has forty lines."""
+    program = app.load(app.place(folder, None, folder / "state", WORLD), {}, WORLD).program
+    tasks = [f"{each.play} / {each.name}" for each in program.templates if each.kind == "mailboxes"]
+    journal.append([
+        *(record("settled", task, "mailboxes", ANNA, state={}, acted=False) for task in tasks[:-2]),
+        parked(tasks[-2], "mailboxes", ANNA, phase="failed", what="fault", reason="no seat is free " * 20,
+               remedy="buy one.")._replace(kind="failed")])
+    lines = typed(folder, "why", ANNA).splitlines()
+    assert len(lines) <= 40
+    assert any(" before that: mailmove history " in line for line in lines) or len(tasks) - 2 <= 12
+    far = re.fullmatch(rf"{ANNA}   Anna Lindqvist, Batch01, (\d+) of (\d+) tasks done", lines[0])
+    assert far and int(far[2]) - int(far[1]) == 2
 
 
 def test_a_playbook_under_repair_does_not_silence_the_journal(folder: Path, journal: Journal) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.contract import Failing, Handover, Rejected, State, Unreachable, Waiting
+from engine.modules.accepted_domain import AcceptedDomain
 from engine.modules.batch_history import BatchHistory
 from engine.modules.cloud_recipient import CloudRecipient
 from engine.modules.directory_sync import DirectorySync
@@ -35,7 +36,7 @@ def _batch(lab: Lab, state: str) -> MigrationBatch:
     return MigrationBatch(name="Batch01", endpoint="contoso-endpoint", csv=csv, state=state)  # type: ignore[arg-type]
 
 
-@pytest.mark.requirement("B-11", "B-13", "B-16")
+@pytest.mark.requirement("B-11", "B-13", "B-16", "C-05")
 def test_1_a_domain_is_added_proven_and_verified(lab: Lab) -> None:
     present, verified = TenantDomain(domain=DOMAIN, state="present"), TenantDomain(domain=DOMAIN)
     assert lab.read(present) is None
@@ -54,6 +55,10 @@ def test_1_a_domain_is_added_proven_and_verified(lab: Lab) -> None:
     after = lab.settled(verified, within=3600)
     assert after is not None and after["verification_txt"] == state["verification_txt"]
     assert str(after["mx_host"]).endswith(".") and after["autodiscover_host"] == "autodiscover.outlook.com."
+
+    accepted = AcceptedDomain(domain=DOMAIN)
+    assert lab.read(accepted) is None  # Exchange Online learns of it later
+    assert lab.settled(accepted, within=24 * 3600) == {"accepted": True}
 
 
 def test_2_directory_sync_is_read_and_never_switched_by_us(lab: Lab) -> None:

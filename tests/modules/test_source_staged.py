@@ -22,6 +22,7 @@ from engine.modules.migration_batch import MigrationBatch
 from engine.modules.migration_endpoint import MigrationEndpoint
 from engine.modules.mx_switch import MxSwitch
 from engine.modules.mx_ttl import MxTtl
+from engine.modules.sender_policy import SenderPolicy
 from engine.modules.tenant_domain import TenantDomain
 from tests.modules.lab_cloud import DOMAIN, Lab, running
 
@@ -51,7 +52,7 @@ def test_1_before_verification_the_tenant_demands_nothing(lab: Lab) -> None:
     assert not any(name.startswith("dns/") for name in effects(lab))
 
 
-@pytest.mark.requirement("B-14", "B-41")
+@pytest.mark.requirement("B-14", "B-39", "B-41", "B-49")
 def test_2_the_proof_of_ownership_stands_beside_what_was_there(lab: Lab) -> None:
     lab.act(TenantDomain(domain=DOMAIN, state="present"))
     domain = lab.settled(TenantDomain(domain=DOMAIN, state="present"), within=3600)
@@ -67,12 +68,16 @@ def test_2_the_proof_of_ownership_stands_beside_what_was_there(lab: Lab) -> None
     second = DnsRecord(zone=DOMAIN, type="TXT", includes=("v=spf1 include:x.example -all",))
     with pytest.raises(Rejected, match="two SPF policies"):
         lab.act(second)
+    before_the_mail = DnsRecord(zone=DOMAIN, type="MX", includes=("5 ms1.msv1.invalid.",))
+    with pytest.raises(Rejected, match="would come before 10 mail"):
+        lab.act(before_the_mail)
+    assert str(domain["verification_mx"]).startswith("32767 ")  # the alternative to the TXT, behind every real host
     lab.pass_time(900)
     lab.act(TenantDomain(domain=DOMAIN))
     lab.settled(TenantDomain(domain=DOMAIN), within=3600)
 
 
-@pytest.mark.requirement("B-36")
+@pytest.mark.requirement("B-36", "B-39", "B-41", "B-49")
 def test_3_the_ttl_is_lowered_and_the_values_stay(lab: Lab) -> None:
     ttl = MxTtl(domain=DOMAIN, zone=DOMAIN, at_most=3600)
     before = lab.read(ttl)
@@ -83,6 +88,18 @@ def test_3_the_ttl_is_lowered_and_the_values_stay(lab: Lab) -> None:
     gone = DnsRecord(zone=DOMAIN, name="nowhere", type="MX", state="absent")
     assert gone.difference(lab.read(gone)) is None
     assert effects(lab)[f"dns/{DOMAIN}/@/MX replace"] == 1
+
+
+@pytest.mark.requirement("B-41")
+def test_3_microsoft_may_send_beside_who_sends_already(lab: Lab) -> None:
+    policy = SenderPolicy(domain=DOMAIN, zone=DOMAIN)
+    before = lab.read(policy)
+    assert before is not None and before["missing"] == ("include:spf.protection.outlook.com",)
+    lab.act(policy)
+    after = lab.settled(policy)
+    assert after is not None and after["ttl"] == before["ttl"]
+    assert set(_values(after)) == {*_values(before), "v=spf1 mx include:spf.protection.outlook.com -all"} - {
+        "v=spf1 mx -all"}
 
 
 def test_4_counts_agree_when_the_copy_is_complete(lab: Lab) -> None:

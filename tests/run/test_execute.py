@@ -199,6 +199,7 @@ def test_a_wait_is_a_row_and_counts_from_the_first_satisfying_read(migration: Mi
     assert migration.run().exit_code == ExitCode.CONVERGED
 
 
+@pytest.mark.requirement("B-42")
 def test_the_wait_starts_again_when_what_it_counts_from_was_lost(migration: Migration) -> None:
     migration.write(WAIT)
     migration.run()

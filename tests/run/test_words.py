@@ -78,6 +78,7 @@ def test_a_name_that_several_tasks_have_is_refused_unless_the_rows_decide(journa
     assert words.approve(journal, task="Go or no-go", rows=["x.example"], by="kim").count == 1
 
 
+@pytest.mark.requirement("B-46")
 def test_the_typed_name_must_be_right(journal: Journal) -> None:
     for typed in ("", "batch01", "Batch02"):
         assert refused(words.approve, journal, task="remove", rows=["Batch01"], typed=typed).summary == (
