@@ -31,9 +31,11 @@ class AutoReplies:
         return Output([mailbox], lambda each: {"Identity": each.name, "MailboxOwnerId": each.name, **found})
 
     def set(self, mailbox: Recipient, given: Mapping[str, Any]) -> Output:
-        kept = self._set.setdefault(mailbox.address.lower(), {})
-        kept.update({name: value for name, value in given.items() if name not in ("Identity", "Confirm")})
-        self._organisation.effect(f"out_of_office/{mailbox.address.lower()} set")
+        address = mailbox.address.lower()
+        then = {name: value for name, value in given.items() if name not in ("Identity", "Confirm")}
+        if self._set.get(address) != then:
+            self._set[address] = {**self._set.get(address, {}), **then}
+            self._organisation.effect(f"out_of_office/{address} set")
         return Output()
 
 

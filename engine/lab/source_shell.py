@@ -64,8 +64,10 @@ class SourceShell:
             raise ServiceError("", f"No such external host name: {bound.get('ExternalHostname')}")
         way = str(bound.get("DefaultAuthenticationMethod") or bound.get("ClientAuthenticationMethod")
                   or bound.get("ExternalClientAuthenticationMethod") or "Basic").lower()
-        published.set({"outlook_anywhere": way if way in ("basic", "ntlm") else "on"})
-        self._organisation.effect(f"outlook_anywhere/{published.host} enable")
+        then = way if way in ("basic", "ntlm") else "on"
+        if published.outlook_anywhere != then:
+            published.set({"outlook_anywhere": then})
+            self._organisation.effect(f"outlook_anywhere/{published.host} enable")
 
     def _outlook_anywhere_off(self, bound: Mapping[str, Any]) -> None:
         if self._organisation.published is not None:
@@ -73,7 +75,7 @@ class SourceShell:
 
     def _certificate(self, bound: Mapping[str, Any]) -> None:
         published = self._organisation.published
-        if published is not None:
+        if published is not None and published.certificate != "good":
             published.set({"certificate": "good"})
             self._organisation.effect(f"certificate/{published.host} enable")
 
@@ -131,8 +133,10 @@ class SourceShell:
         if not points or "AutoDiscoverServiceInternalUri" not in bound:
             raise ServiceError("", f"The Client Access server {bound['Identity']} couldn't be found.")
         uri = bound["AutoDiscoverServiceInternalUri"]
-        directory.modify(points[0].dn, [("replace", "serviceBindingInformation", (str(uri).encode(),) if uri else ())])
-        self._organisation.effect(f"autodiscover_uri/{name} set")
+        values = (str(uri).encode(),) if uri else ()
+        if points[0].attributes.get("serviceBindingInformation", ()) != values:  # typed twice is done once
+            directory.modify(points[0].dn, [("replace", "serviceBindingInformation", values)])
+            self._organisation.effect(f"autodiscover_uri/{name} set")
 
     def _throttling(self, bound: Mapping[str, Any]) -> None:
         self._rights({"User": bound.get("Identity")})  # there is such an account
