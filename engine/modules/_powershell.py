@@ -1,9 +1,14 @@
-"""Lines that a person types into a management shell: texts quoted, so that data stays data."""
+"""Cmdlets of the source's management shell: run where the inventory has one, else typed by a person, texts quoted."""
 
 from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from engine.connections import Site
+from engine.contract import Handover
 
 
 def quoted(text: str) -> str:
@@ -28,3 +33,52 @@ def steps(*lines: str) -> str:
 AS_IT_IS = "\0"
 #: Of a screen of 100, less what stands before a handed-over line.
 COLUMNS = 90
+
+
+class Word(str):
+    """A value of an enumeration: typed bare."""
+
+
+class Call(NamedTuple):
+    """One cmdlet with its parameters."""
+
+    cmdlet: str
+    parameters: Mapping[str, Any]
+
+    def line(self) -> str:
+        """As it is typed."""
+        return " ".join((self.cmdlet, *(
+            f"-{name}{':' if name == 'Confirm' else ' '}{_typed(value)}" for name, value in self.parameters.items())))
+
+
+def has_shell(site: Site) -> bool:
+    """Whether cmdlets run by themselves: Exchange 2010 and 2013, where the inventory names source_shell."""
+    return site.has("source_shell") and site.source_shell.there
+
+
+def run(site: Site, calls: Sequence[Call]) -> None:
+    """One after the other, by the source's own shell. Raises Fault."""
+    for call in calls:
+        site.source_shell.invoke(call.cmdlet, **{
+            name: str(value) if isinstance(value, Word) else value for name, value in call.parameters.items()})
+
+
+def carried_out(site: Site, title: str, calls: Sequence[Call], notes: Sequence[str] = ()) -> Handover | None:
+    """Run where there is a shell; else the lines for a person, `notes` (comments) before them."""
+    if has_shell(site):
+        run(site, calls)
+        return None
+    return Handover("powershell", title, script(*notes, *(each.line() for each in calls)))
+
+
+def _typed(value: Any) -> str:
+    match value:
+        case None:
+            return "$null"
+        case bool():
+            return "$true" if value else "$false"
+        case Word():
+            return str(value)
+        case list():
+            return ", ".join(map(_typed, value))
+    return quoted(str(value))

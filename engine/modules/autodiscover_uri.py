@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from engine.connections import Site
 from engine.connections.directory_checks import connection_points
 from engine.contract import Diff, Handover, State, Want
-from engine.modules._powershell import quoted, script
+from engine.modules._powershell import Call, carried_out, has_shell
 from engine.modules.base import Effect, Module, Reading, Undo
 
 
@@ -51,23 +51,23 @@ class AutodiscoverUri(Module):
         return {module.key(): module.read(site) for module in modules}
 
     def by_hand(self, site: Site) -> bool:
-        return True
+        return not has_shell(site)
 
     def handover_group(self) -> str:
         return "autodiscover uri"
 
-    def apply(self, site: Site, diff: Diff) -> Handover:
-        return self._handover(self.uri)
+    def apply(self, site: Site, diff: Diff) -> Handover | None:
+        return self._set(site, self.uri)
 
-    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover:
-        return self._handover(str((before or {}).get("uri") or ""))
+    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover | None:
+        return self._set(site, str((before or {}).get("uri") or ""))
 
-    def _handover(self, uri: str) -> Handover:
-        return Handover("powershell", "Set where Outlook looks inside the company", script(
+    def _set(self, site: Site, uri: str) -> Handover | None:
+        call = Call("Set-ClientAccessServer", {
+            "Identity": self._short().upper(), "AutoDiscoverServiceInternalUri": uri or None})
+        return carried_out(site, "Set where Outlook looks inside the company", [call], (
             "# Microsoft's page calls the parameter AutodiscoverInternalConnectionURI; no cmdlet knows that name.",
-            "# Where Set-ClientAccessServer is no longer known: Set-ClientAccessService with the same parameters.",
-            f"Set-ClientAccessServer -Identity {quoted(self._short().upper())} -AutoDiscoverServiceInternalUri "
-            f"{quoted(uri) if uri else '$null'}"))
+            "# Where Set-ClientAccessServer is no longer known: Set-ClientAccessService with the same parameters."))
 
     def _short(self) -> str:
         return self.server.strip().lower().partition(".")[0]

@@ -11,7 +11,7 @@ from engine.connections import Site
 from engine.connections.directory_rights import MailboxRights as Granted
 from engine.connections.directory_rights import rights as granted
 from engine.contract import Diff, Failing, Fault, Handover, Outlook, State, Unknown, Want
-from engine.modules._powershell import AS_IT_IS, quoted, script, steps
+from engine.modules._powershell import AS_IT_IS, Call, Word, carried_out, has_shell, quoted, run, script, steps
 from engine.modules.base import Effect, Module, Reading, Reads, Undo
 from engine.modules.outlook_anywhere import Release
 
@@ -88,39 +88,53 @@ class MailboxRights(Module):
         return None
 
     def by_hand(self, site: Site) -> bool:
-        return True
+        return self.exchange == "2003" or not has_shell(site)
 
     def handover_group(self) -> str:
         return f"rights of {self.account}"
 
-    def apply(self, site: Site, diff: Diff) -> Handover:
+    def apply(self, site: Site, diff: Diff) -> Handover | None:
         state = diff.before or {}
         missing = state.get("missing")
         asked = missing if isinstance(missing, tuple) else ()
         title = f"Give {self.account} its rights at the source"
         if self.exchange == "2003":
             return Handover("text", title, steps(*self._consoles(state, asked)))
-        return Handover("powershell", title, script(*self._shell(state, asked)))
+        lines = list(self._shell(state, asked))
+        calls = [each for each in lines if isinstance(each, Call)]
+        if calls and has_shell(site):
+            run(site, calls)
+            return None
+        return Handover("powershell", title, script(
+            *(each.line() if isinstance(each, Call) else each for each in lines)))
 
-    def _shell(self, state: Mapping[str, Any], missing: tuple[object, ...]) -> Iterator[str]:
-        user = quoted(self.account)
+    def _shell(self, state: Mapping[str, Any], missing: tuple[object, ...]) -> Iterator[str | Call]:
         if OPEN in missing and state.get("way") == "denied":
             yield f"# {self.address}: an entry denies FullAccess to the account or a group of it. Take it away:"
             yield f"# Get-MailboxPermission -Identity {quoted(self.address)} | Where-Object {{ $_.Deny }}"
-        elif OPEN in missing and self.grant == "mailbox":
-            yield (f"Add-MailboxPermission -Identity {quoted(self.address)} -User {user} -AccessRights FullAccess "
-                   "-InheritanceType All")
         elif OPEN in missing:
-            yield (f"Add-ADPermission -Identity {quoted(str(state.get('database')))} -User {user} -ExtendedRights "
-                   "Receive-As")
+            yield self._opening("Add", state)
         if FORWARD in missing:
             if state.get("protected"):
                 yield (f"# {self.address} is or was an administrator's account (adminCount 1): what the next "
                        "line gives is taken back within the hour.")
                 yield ("# Take it out of the protected groups, clear adminCount and let it inherit again; or start "
                        "its batch within the hour.")
-            yield (f"Add-ADPermission -Identity {quoted(str(state.get('dn')))} -User {user} "
-                   "-AccessRights WriteProperty -Properties TargetAddress")
+            yield self._forwarding("Add", state)
+
+    def _opening(self, verb: str, state: Mapping[str, Any]) -> Call:
+        by_database = self.grant == "database" if verb == "Add" else state.get("way") == "receive_as"
+        if by_database:
+            return Call(f"{verb}-ADPermission", {"Identity": str(state.get("database")), "User": self.account,
+                                                 "ExtendedRights": Word("Receive-As"), **_sure(verb)})
+        return Call(f"{verb}-MailboxPermission", {
+            "Identity": self.address, "User": self.account, "AccessRights": Word("FullAccess"),
+            "InheritanceType": Word("All"), **_sure(verb)})
+
+    def _forwarding(self, verb: str, state: Mapping[str, Any]) -> Call:
+        return Call(f"{verb}-ADPermission", {
+            "Identity": str(state.get("dn")), "User": self.account, "AccessRights": Word("WriteProperty"),
+            "Properties": Word("TargetAddress"), **_sure(verb)})
 
     def _consoles(self, state: Mapping[str, Any], missing: tuple[object, ...]) -> Iterator[str]:
         if OPEN in missing and state.get("way") == "denied":
@@ -137,24 +151,18 @@ class MailboxRights(Module):
                        "unless adminCount is cleared and it inherits again.")
             yield f'{AS_IT_IS}dsacls "{state.get("dn")}" /G "{self.account}:WP;targetAddress"'
 
-    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover:
+    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover | None:
         """Takes away what was missing before and was given for us; nothing that the account had already."""
-        now, then = diff.before or {}, before or {}
-        given = then.get("missing")
-        lines = []
-        for right in given if isinstance(given, tuple) else ():
-            if right == FORWARD:
-                lines.append(f"Remove-ADPermission -Identity {quoted(str(now.get('dn')))} -User {quoted(self.account)} "
-                             "-AccessRights WriteProperty -Properties TargetAddress -Confirm:$false")
-            elif now.get("way") == "receive_as":
-                lines.append(f"Remove-ADPermission -Identity {quoted(str(now.get('database')))} -User "
-                             f"{quoted(self.account)} -ExtendedRights Receive-As -Confirm:$false")
-            else:
-                lines.append(f"Remove-MailboxPermission -Identity {quoted(self.address)} -User {quoted(self.account)} "
-                             "-AccessRights FullAccess -InheritanceType All -Confirm:$false")
+        given = (before or {}).get("missing")
+        rights = tuple(map(str, given)) if isinstance(given, tuple) else ()
         title = f"Take from {self.account} what it was given at the source"
         if self.exchange == "2003":
-            return Handover("text", title, steps(
-                f"{self.address}: in Active Directory Users and Computers take away from {self.account}: "
-                f"{'; '.join(map(str, given)) if isinstance(given, tuple) else ''}."))
-        return Handover("powershell", title, script(*lines))
+            return Handover("text", title, steps(f"{self.address}: in Active Directory Users and Computers take away "
+                                                 f"from {self.account}: {'; '.join(rights)}."))
+        return carried_out(site, title, [
+            self._forwarding("Remove", diff.before or {}) if each == FORWARD else
+            self._opening("Remove", diff.before or {}) for each in rights])
+
+
+def _sure(verb: str) -> dict[str, bool]:
+    return {"Confirm": False} if verb == "Remove" else {}

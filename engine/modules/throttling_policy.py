@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from engine.connections import Site
 from engine.connections.directory_checks import throttling_policy
 from engine.contract import Diff, Failing, Handover, Outlook, State, Want
-from engine.modules._powershell import quoted, script
+from engine.modules._powershell import Call, Word, carried_out, script
 from engine.modules.base import Effect, Module, Reads, Undo
 
 NAME = "Migration"
@@ -63,12 +63,13 @@ class ThrottlingPolicy(Module):
 
     def apply(self, site: Site, diff: Diff) -> Handover:
         # Exchange 2010 writes "no limit" as nothing, 2013 as a word.
-        limit = "$null" if self.exchange == "2010" else "Unlimited"
-        limits = " ".join(f"-{each} {limit}" for each in _LIMITS[self.exchange])
+        limit = None if self.exchange == "2010" else Word("Unlimited")
         return Handover("powershell", f"Lift the source's limits for {self.account}", script(
-            f"New-ThrottlingPolicy -Name {quoted(NAME)} {limits}",
-            f"Set-ThrottlingPolicyAssociation -Identity {quoted(self.account)} -ThrottlingPolicy {quoted(NAME)}"))
+            Call("New-ThrottlingPolicy", {"Name": NAME, **dict.fromkeys(_LIMITS[self.exchange], limit)}).line(),
+            self._associated(NAME).line()))
 
-    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover:
-        return Handover("powershell", f"Give {self.account} the default limits again", script(
-            f"Set-ThrottlingPolicyAssociation -Identity {quoted(self.account)} -ThrottlingPolicy $null"))
+    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover | None:
+        return carried_out(site, f"Give {self.account} the default limits again", [self._associated(None)])
+
+    def _associated(self, policy: str | None) -> Call:
+        return Call("Set-ThrottlingPolicyAssociation", {"Identity": self.account, "ThrottlingPolicy": policy})

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from engine.connections import Site
 from engine.connections.directory_checks import voices
 from engine.contract import Diff, Handover, State, Want
-from engine.modules._powershell import quoted, script
+from engine.modules._powershell import Call, carried_out, has_shell
 from engine.modules.base import Effect, Module, Reading, Undo
 
 
@@ -48,23 +48,23 @@ class UnifiedMessaging(Module):
         return {module.key(): module.read(site) for module in modules}
 
     def by_hand(self, site: Site) -> bool:
-        return True
+        return not has_shell(site)
 
     def handover_group(self) -> str:
         return "unified messaging off"
 
-    def apply(self, site: Site, diff: Diff) -> Handover:
-        return Handover("powershell", "Switch Unified Messaging off before the copy", script(
-            f"Disable-UMMailbox -Identity {quoted(self.address)} -KeepProperties $true -Confirm:$false"))
+    def apply(self, site: Site, diff: Diff) -> Handover | None:
+        return carried_out(site, "Switch Unified Messaging off before the copy", [Call("Disable-UMMailbox", {
+            "Identity": self.address, "KeepProperties": True, "Confirm": False})])
 
-    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover:
-        """The line that switches it on again with the saved policy and extensions."""
+    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover | None:
+        """Switches it on again with the saved policy and extensions."""
         assert before is not None
         extensions = before.get("extensions")
-        numbers = ", ".join(quoted(str(each)) for each in extensions) if isinstance(extensions, tuple) else ""
-        return Handover("powershell", "Switch Unified Messaging on again", script(
-            f"Enable-UMMailbox -Identity {quoted(self.address)} -UMMailboxPolicy "
-            f"{quoted(_common_name(str(before.get('policy') or '')))}" + (f" -Extensions {numbers}" * bool(numbers))))
+        numbers = [str(each) for each in extensions] if isinstance(extensions, tuple) else []
+        return carried_out(site, "Switch Unified Messaging on again", [Call("Enable-UMMailbox", {
+            "Identity": self.address, "UMMailboxPolicy": _common_name(str(before.get("policy") or "")),
+            **({"Extensions": numbers} if numbers else {})})])
 
 
 def _common_name(dn: str) -> str:
