@@ -98,9 +98,9 @@ class RecordSet(Module):
 
     def restore_diff(self, before: State | None, state: State | None) -> Diff | None:
         diff = super().restore_diff(before, state)
-        if diff is None and state is not None and state.get("agree") is False:
-            return Diff("change", (Change("agree", False, True),), state)
-        return diff
+        if diff is not None or (state or {}).get("agree") is not False:
+            return diff
+        return Diff("change", (Change("agree", False, True),), state)
 
     def restore(self, site: Site, diff: Diff, before: State | None) -> Handover | None:
         back = self.restored(before, diff.before)
