@@ -276,7 +276,7 @@ class Guards:
             if self.facts.proven("delivery_probe", address) or self.facts.waived("mailboxes", address, *_CONVERTS):
                 return ""
             return f"forwarding of {address} is not proven yet (S-34 b)"
-        why = f"{address} is not converted yet (S-34 b; a later sync is not waited for, a staged batch has none)"
+        why = f"{address} is not converted yet (S-34 b); a later sync is not waited for, a staged batch has none"
         moved = [self.facts.held_since("mx_switch", each) for each in self._related("mailboxes", address, "domains")]
         if not moved or None in moved or not self.facts.waived("mailboxes", address, *_CONVERTS):
             return why

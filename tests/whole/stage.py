@@ -130,10 +130,10 @@ class Stage:
 
 @contextmanager
 def staged(folder: Path, kind: str = "staged", *, settings: Mapping[str, str] | None = None,
-           seed: int = 1, lab: Mapping[str, Any] | None = None) -> Iterator[Stage]:
+           seed: int = 1, lab: Mapping[str, Any] | None = None, batch: str = "") -> Iterator[Stage]:
     """`init`'s sample organisation, with texts of its inventory replaced as `settings` says.
 
-    `lab`: more of the lab's description of the organisation (docs/design.md, "The lab").
+    `lab`: more of the lab's description of the organisation (docs/design.md, "The lab"). `batch`: only its mailboxes.
     """
     acme = folder / "acme"
     app.init(acme, kind)
@@ -142,6 +142,12 @@ def staged(folder: Path, kind: str = "staged", *, settings: Mapping[str, str] | 
     for old, new in (settings or {}).items():
         assert old in text, old
         text = text.replace(old, new)
+    if batch:
+        rows = (acme / "mailboxes.csv").read_text(encoding="utf-8").splitlines()
+        kept = [row for row in rows[1:] if f",{batch}," in row]
+        (acme / "mailboxes.csv").write_text("\n".join([rows[0], *kept, ""]), encoding="utf-8")
+        text = re.sub(rf"    - {{batch: (?!{batch}).*\n", "", text)
+        text = text.replace("anna@contoso.com", kept[0].partition(",")[0])
     inventory.write_text(text, encoding="utf-8")
     world = World()
     migration = app.load(app.place(acme, None, folder / "unused", world), {}, world)
