@@ -213,6 +213,18 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
         _files(each)
         _json(each)
 
+    each = add("undo", "take back what was done to rows, newest first, and put them on hold")
+    each.add_argument("rows", metavar="ROW", nargs="*", default=[], help="the rows meant")
+    each.add_argument("--task", metavar="TASK",
+                      help="back to and with this task; without rows, of every row it has")
+    each.add_argument("--plan", action="store_true", help="show what comes back and what does not; changes nothing")
+    each.add_argument("--yes", action="store_true", help="consent to everything the preview shows")
+    each.add_argument("--wait", action="store_true", help="stay until all of it shows, instead of ending")
+    each.add_argument("--over-changes", action="store_true", help="also what somebody has changed since")
+    _person(each)
+    _files(each)
+    _json(each)
+
     each = add("rehearse", "the whole migration against a simulated organisation, weeks in seconds")
     _subject(each)
     _files(each)

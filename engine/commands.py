@@ -496,6 +496,15 @@ def _word(arguments: Namespace, screen: Screen, world: World) -> int:
     return ExitCode.CONVERGED
 
 
+def _undo(arguments: Namespace, screen: Screen, world: World) -> int:
+    from engine import app
+    from engine import undo as page
+
+    migration = app.load(_place(arguments, world), pairs(arguments.extra_vars), world)
+    return page.command(arguments, migration, lambda: _by(arguments, world), screen, world,
+                        lambda name, *more: _again(name, arguments, *more))
+
+
 # ------------------------------------------------------------------------------------------- everything else
 
 
@@ -589,6 +598,6 @@ BARE = frozenset({"init", "doc", "schema"})
 COMMANDS: dict[str, Callable[[Namespace, Screen, World], int]] = {
     "init": _init, "check": _check, "doctor": _doctor, "plan": _plan, "apply": _apply, "status": _status,
     "why": _why, "history": _history, "failures": _failures, "report": _report, "approve": _word, "waive": _word,
-    "retry": _word, "resolve": _word, "override": _word, "hold": _word, "release": _word, "rehearse": _rehearse,
-    "inventory": _inventory, "vars": _vars, "doc": _doc, "schema": _schema, "journal": _journal,
+    "retry": _word, "resolve": _word, "override": _word, "hold": _word, "release": _word, "undo": _undo,
+    "rehearse": _rehearse, "inventory": _inventory, "vars": _vars, "doc": _doc, "schema": _schema, "journal": _journal,
 }

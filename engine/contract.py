@@ -122,11 +122,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """How a read differs from a want. `before` is the whole state read, None where the thing does not exist."""
+    """How a read differs from a want. `before` is the whole state read, None where the thing does not exist.
+
+    `origin`: how it was before our first change, for a module that says `goes_on`, when an act goes on with an earlier.
+    """
 
     verb: Verb
     changes: tuple[Change, ...]
     before: State | None
+    origin: State | None = None
 
 
 def difference(want: Want | None, state: State | None) -> Diff | None:
@@ -428,11 +432,13 @@ class Handover:
     """`apply` could not act and hands exact text to a person; the row parks and is settled by reading.
 
     kind: "powershell", "dns", "internal_dns", "text". `text` may hold several rows' lines; it never holds a secret.
+    `urgent`: something is out of order until it is carried out, so it stands first where several are joined.
     """
 
     kind: str
     title: str
     text: str
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

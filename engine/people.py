@@ -111,6 +111,8 @@ class Person:
     def _type(self, handover: Mapping[str, str]) -> None:
         """What was handed over is typed once; reading shows whether it took. Typed again when it still waits later."""
         text = handover["text"]
+        if not text:
+            return  # another row's script does this one as well
         times = self._typed.get(text, 0)
         self._typed[text] = times + 1
         if times >= REPEATS_MAX or times % 2:  # what was just typed may need a while to show

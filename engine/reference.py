@@ -6,7 +6,7 @@ import inspect
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from engine.modules.base import Module
@@ -45,7 +45,8 @@ def type_words(hint: Any) -> str:
         return f"list of {type_words(parts[0])}"
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return "mapping"
-    return {str: "text", int: "number", bool: "true | false", float: "number", timedelta: "duration (72 hours)"}.get(
+    return {str: "text", int: "number", bool: "true | false", float: "number", timedelta: "duration (72 hours)",
+            datetime: "moment"}.get(
         hint, "a secret's name" if getattr(hint, "__name__", "") == "Secret" else getattr(hint, "__name__", str(hint)))
 
 

@@ -126,7 +126,7 @@ def write_inventory(original: Path, ready: Mapping[str, Any], folder: Path) -> P
         # the lab offers more doors than an inventory knows (an internal DNS view): those are not the engine's
         known = {word: each for word, each in settings.items() if word in CONNECTIONS[name]["properties"]}
         connections[name] = {**_secrets_named(known, folder, name),
-                             **{word: chosen[word] for word in ("provider", "shell")
+                             **{word: chosen[word] for word in ("provider", "shell", "conversion")
                                 if word in chosen and chosen[word] not in NOT_IN_THE_LAB}}
         if chosen.get("provider") == "list":
             connections[name] = dict(chosen)

@@ -125,7 +125,9 @@ def _happened(told: Sequence[Record]) -> Iterator[str]:
                 story.done = record.at
         elif record.kind == "settled":
             story.done = record.at
-        elif record.kind in ("unsettled", "undone", *STOPPED):
+        elif record.kind == "undone":
+            story.verb, story.word, story.done = "", standing.tell(record), record.at
+        elif record.kind in ("unsettled", *STOPPED):
             story.done = None
     lines += [(story.done, story.line()) for story in stories.values() if story.done is not None]
     yield from (line for _, line in sorted(lines, key=lambda each: (each[0] is None, each[0])))

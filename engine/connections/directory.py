@@ -1,8 +1,9 @@
 """The source's Active Directory: recipients, Exchange servers, and one atomic modify.
 
 settings: `host`, `port` (636, or 389 with StartTLS), `tls` (ldaps | starttls), `user`, `password`, `base` (default: the
-domain's naming context), `ca_file`. One domain controller for everything, since a conversion must see its own writes.
-The wire is `directory_line`'s; what an entry means is said in `directory_objects`.
+domain's naming context), `ca_file`, `conversion` (ldap | script; default: script from Exchange 2007 on). One domain
+controller for everything, since a conversion must see its own writes. The wire is `directory_line`'s; what an entry
+means is said in `directory_objects`.
 """
 
 from __future__ import annotations
@@ -51,6 +52,12 @@ class Directory:
         self._name = name
         self._site = site
         self._line = Line(name, settings, site)
+        #: the one domain controller of all reads and writes
+        self.host = self._line.host
+        #: how mailboxes are converted: `script` handed to a person (2007 and later: writing the recipient's type by
+        #: LDAP is not supported there), or `ldap`
+        newer = str(site.settings.get("exchange") or "2003") >= "2007"
+        self.conversion = str(settings.get("conversion") or ("script" if newer else "ldap"))
 
     def close(self) -> None:
         self._line.close()
@@ -88,20 +95,54 @@ class Directory:
         return {address: found if isinstance(found, Fault) else found[0]
                 for address, found in self._by_address(asked, LISTED).items()}
 
-    def saved(self, addresses: Iterable[str]) -> Mapping[str, tuple[SourceRecipient, Attributes] | Fault]:
-        """Recipients with every attribute of BACKUP that they have; one missing from the answer does not exist."""
-        backup = frozenset(BACKUP)
-        found = self._by_address([address.lower() for address in addresses], dict.fromkeys((*LISTED, *BACKUP)))
+    def saved(self, addresses: Iterable[str],
+              objects: Mapping[str, str] | None = None) -> Mapping[str, tuple[SourceRecipient, Attributes] | Fault]:
+        """Recipients with every attribute of BACKUP that they have; one missing from the answer does not exist.
+
+        `objects`, objectGUID by address: one whose addresses are gone for the moment is found by it.
+        """
+        backup, asked = frozenset(BACKUP), [address.lower() for address in addresses]
+        names = tuple(dict.fromkeys((*LISTED, *BACKUP)))
+        found = self._by_address(asked, names)
+        for address in [each for each in asked if each not in found and (objects or {}).get(each)]:
+            wanted = escape_bytes(UUID((objects or {})[address]).bytes_le)
+            for dn, attributes in self._line.search(self._line.base(), f"(objectGUID={wanted})", names):
+                recipient = recipient_of(dn, attributes, self._servers_by_dn(), address)
+                if recipient is not None:
+                    found[address] = (recipient, attributes)
         return {address: one if isinstance(one, Fault) else (
                     one[0], {name: values for name, values in one[1].items() if name in backup})
                 for address, one in found.items()}
 
-    def attributes(self, guid: str) -> Attributes:
-        """Every attribute of BACKUP that the object has, by its objectGUID. Raises Rejected when there is none."""
+    def object(self, guid: str) -> tuple[str, Attributes]:
+        """DN and every attribute of BACKUP of the object with this objectGUID. Raises Rejected when there is none."""
         found = self._line.search(self._line.base(), f"(objectGUID={escape_bytes(UUID(guid).bytes_le)})", BACKUP)
         if len(found) != 1:
             raise Rejected(self._name, f"the directory has no object {guid}")
-        return found[0][1]
+        return found[0]
+
+    def holders(self, proxies: Iterable[str]) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        """Who has these proxy addresses, objects of any kind: by the address in lower case, (objectGUID, DN) each."""
+        asked = list(dict.fromkeys(each.lower() for each in proxies))
+        found: dict[str, tuple[tuple[str, str], ...]] = {}
+        for start in range(0, len(asked), FILTER_TERMS):
+            some = set(asked[start:start + FILTER_TERMS])
+            terms = "".join(f"(proxyAddresses={escape_filter_chars(each)})" for each in sorted(some))
+            for dn, attributes in self._line.search(self._line.base(), f"(|{terms})", ("objectGUID", "proxyAddresses")):
+                guid = str(UUID(bytes_le=attributes["objectGUID"][0]))
+                for each in attributes.get("proxyAddresses", ()):
+                    if (proxy := each.decode("utf-8", "replace").lower()) in some:
+                        found[proxy] = (*found.get(proxy, ()), (guid, dn))
+        return found
+
+    def exists(self, dn: str) -> bool:
+        """Whether an object of that name is there."""
+        try:
+            return bool(self._line.search(dn, "(objectClass=*)", ("cn",), "base"))
+        except Rejected as fault:
+            if fault.code == "noSuchObject":
+                return False
+            raise
 
     def servers(self) -> tuple[ExchangeServer, ...]:
         """Every Exchange server of the forest with its release, Exchange 2003 included; never none of them.

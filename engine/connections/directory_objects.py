@@ -117,14 +117,16 @@ class Uses:
     send_connectors: tuple[str, ...]
 
 
-def recipient_of(dn: str, found: Attributes, servers: Mapping[str, ExchangeServer]) -> SourceRecipient | None:
-    """From an entry with LISTED; None for what Exchange keeps for itself, and for what has no address."""
+def recipient_of(dn: str, found: Attributes, servers: Mapping[str, ExchangeServer],
+                 otherwise: str = "") -> SourceRecipient | None:
+    """From an entry with LISTED; None for what Exchange keeps for itself, and for what has no address: `otherwise`
+    is the one by which it is known all the same."""
     name = text(found, "displayName") or text(found, "cn")
     if is_system(found):
         return None
     proxies = tuple(sorted(each.decode("utf-8", "replace") for each in found.get("proxyAddresses", ())))
     mail = text(found, "mail")
-    address = next((each[5:] for each in proxies if each.startswith("SMTP:")), mail).lower()
+    address = next((each[5:] for each in proxies if each.startswith("SMTP:")), mail or otherwise).lower()
     if not address:
         return None
     home = text(found, "msExchHomeServerName").lower()

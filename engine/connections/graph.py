@@ -239,6 +239,21 @@ class Graph:
                               request_id=fault.request_id, retry_after=900.0,  # B-15: about 15 minutes
                               remedy="check the TXT record in public DNS") from None
 
+    def delete_domain(self, domain: str) -> None:
+        """Take the domain from the tenant. Rejected while an object uses it (B-11); no fault when it is gone."""
+        try:
+            self._write("DELETE", f"/domains/{quote(domain)}", None)
+        except Rejected as fault:
+            if not fault.code.startswith("404"):
+                raise
+
+    def remove_licences(self, many: Sequence[tuple[str, str]]) -> Sequence[Fault | None]:
+        """Take (user id, SKU id) pairs back; one answer per pair, in order."""
+        answers = self._write_many([
+            ("POST", f"/users/{quote(user)}/assignLicense", {"addLicenses": [], "removeLicenses": [sku]})
+            for user, sku in many])
+        return [each if isinstance(each, Fault) else None for each in answers]
+
     def assign_licences(self, many: Sequence[tuple[str, str]]) -> Sequence[Fault | None]:
         """Assign (user id, SKU id) pairs; one answer per pair, in order. A licence already there is no fault."""
         answers = self._write_many([

@@ -448,6 +448,14 @@ class Cmdlets:
                                      security=str(given.get("Type", "")).lower() == "security")
         return Output([made], self._row)
 
+    def _remove_distributiongroup(self, given: dict[str, Any]) -> Output:
+        found = self._find(given["Identity"])
+        if found is None or not found.is_group:
+            raise not_found(f"The operation couldn't be performed because object '{given['Identity']}' couldn't be "
+                            "found.")
+        self.tenant.remove_group(found)
+        return Output()
+
     def _get_distributiongroupmember(self, given: dict[str, Any]) -> Output:
         found = self._find(given["Identity"]) if given.get("Identity") is not None else None
         if found is None or not found.is_group:

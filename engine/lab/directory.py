@@ -34,6 +34,7 @@ ATTRIBUTE_OR_VALUE_EXISTS = 20
 INVALID_ATTRIBUTE_SYNTAX = 21
 NO_SUCH_OBJECT = 32
 INVALID_CREDENTIALS = 49
+UNWILLING_TO_PERFORM = 53
 
 
 class Account(NamedTuple):
@@ -158,6 +159,8 @@ class Directory:
         self.configuration = f"CN=Configuration,{base}"
         self.schema = schema_of(exchange)
         self.watcher: Watcher = lambda entry, before: None
+        #: a server that does not take a mailbox away and mail-enable the object in one request
+        self.separate_writes = False
         self._now = now
         self._usn = 20_000
         self._domain: dict[str, DirectoryObject] = {}
@@ -247,6 +250,10 @@ class Directory:
         entry = self.get(dn)
         if entry is None:
             raise DirectoryError(NO_SUCH_OBJECT, f"0000208D: NameErr: DSID-03100213, problem 2001 (NO_OBJECT): {dn}")
+        names = {(operation == "delete" or not values, name.lower()) for operation, name, values in changes}
+        if self.separate_writes and {(True, "homemdb"), (False, "targetaddress")} <= names:
+            raise DirectoryError(UNWILLING_TO_PERFORM, "0000209A: SvcErr: DSID-031A1254, problem 5003 "
+                                                       "(WILL_NOT_PERFORM): homeMDB and targetAddress in one request")
         after = dict(entry.attributes)
         for operation, name, values in changes:
             kind = self.schema.get(name.lower())

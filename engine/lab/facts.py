@@ -16,7 +16,7 @@ from typing import Any
 
 #: A number or "unlimited"; .NET's enumerations and switches are told apart by the parameter's type.
 BOOLEANS = frozenset({"SwitchParameter", "Boolean"})
-LISTS = ("[]", "MultiValuedProperty")
+LISTS = ("[]", "MultiValuedProperty", "ProxyAddressCollection")
 JSON_TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,), "array": (list,), "string": (str,), "boolean": (bool,), "integer": (int,),
     "number": (int, float)}

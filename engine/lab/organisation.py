@@ -165,7 +165,9 @@ class Organisation:
         description: {"type", "exchange", "tenant": {id, domain}, "vars", "rows": {kind: [{field: value}]}}, and
         "dns_lag_seconds": how long the second name server takes to follow the first (0); "published": what is wrong
         with the published name (engine.lab.published); "preparation": what the source's administrators have left undone
-        {rights, forwarding, protected: [address], foreign: {address: attribute}} (engine.lab.rights, premises).
+        {rights, forwarding, protected: [address], foreign: {address: attribute}} (engine.lab.rights, premises);
+        "directory_separate_writes": whether the directory refuses to take a mailbox away and mail-enable its object in
+        one request (false).
         ValueError when a row lacks its key or an Exchange release is not known.
         """
         from engine.lab.premises import build

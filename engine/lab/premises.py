@@ -52,6 +52,7 @@ def build(description: Mapping[str, Any], seed: int, clock: Clock) -> Organisati
         password=f"Lab-{drawn.getrandbits(64):016x}", mail_hosts=(mail_host, f"backup.{first}"), domains=domains)
     organisation.publishing = dict(description.get("published") or {})
     preparation = dict(description.get("preparation") or {})
+    directory.separate_writes = description.get("directory_separate_writes") is True
     organisation.dns.lag_seconds = float(description.get("dns_lag_seconds") or 0)
     forest_of = _Forest(organisation, forest, servers, drawn)
     forest_of.fill(rows)

@@ -15,6 +15,7 @@ from engine.lab.facts import ServiceError
 from engine.lab.organisation import Organisation
 from engine.lab.rights import MAILBOX, OBJECT, Rights
 from engine.lab.security import CONTROL_ACCESS, FULL_ACCESS, RECEIVE_AS, TARGET_ADDRESS, WRITE_PROPERTY
+from engine.lab.source_mailboxes import SourceMailboxes
 
 #: Cmdlets that came or went with a release: name → releases that have it.
 _RELEASES = {"enable-outlookanywhere": ("2007", "2010"), "disable-outlookanywhere": ("2007", "2010"),
@@ -37,6 +38,7 @@ class SourceShell:
             "disable-ummailbox": self._voice_off, "enable-ummailbox": self._voice_on,
             "set-clientaccessserver": self._connection_point,
             "new-throttlingpolicy": self._nothing, "set-throttlingpolicyassociation": self._throttling,
+            **SourceMailboxes(organisation).acts,
         }
 
     def knows(self, name: str) -> bool:

@@ -283,6 +283,13 @@ class Tenant:
         self.counters.effect(f"group/{address} create")
         return made
 
+    def remove_group(self, group: Recipient) -> None:
+        """Remove-DistributionGroup: gone at once, with its addresses."""
+        del self.recipients[group.address], self._by_id[group.id]
+        for proxy in [name for name, held in self._by_proxy.items() if held is group]:
+            del self._by_proxy[proxy]
+        self.counters.effect(f"group/{group.address} remove")
+
     def _mailbox_begins(self, mailbox: Recipient) -> None:
         self.counters.effect(f"mailbox/{mailbox.address} create")
         self.clock.at(self.clock.now() + GRACE, lambda: self._grace_ends(mailbox))

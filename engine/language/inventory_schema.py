@@ -91,7 +91,17 @@ CONNECTIONS: dict[str, dict[str, Any]] = {
     ),
     "dns": _DNS,
     "internal_dns": _DNS,
-    "directory": _mapping({**_SERVER, "tls": {"enum": ["ldaps", "starttls", "none"]}, "base": _of(TEXT)}),
+    "directory": _mapping(
+        {
+            **_SERVER,
+            "tls": {"enum": ["ldaps", "starttls", "none"]},
+            "base": _of(TEXT),
+            "conversion": {
+                "enum": ["ldap", "script"],
+                "description": "How mailboxes are converted; default: script from Exchange 2007 on, ldap before.",
+            },
+        }
+    ),
     "ews": _mapping(
         {
             "provider": {"enum": ["ews", "list", "none"]},

@@ -16,7 +16,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -156,6 +156,26 @@ class _Choice(Kind):
         return [{"enum": list(self.order)}]
 
 
+class _Moment(Kind):
+    words = "a moment with its zone, as in 2026-03-06T20:00:00+01:00, or what a register knows of one"
+    exact = datetime
+
+    def typed(self, value: Any) -> Any:
+        if isinstance(value, datetime):
+            return value
+        if isinstance(value, str):
+            try:
+                found = datetime.fromisoformat(value.strip())
+            except ValueError:
+                raise WrongType(described(value)) from None
+            if found.tzinfo is not None:
+                return found
+        raise WrongType(described(value))
+
+    def forms(self) -> list[dict[str, Any]]:
+        return [{"type": "string", "pattern": r"^ *\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?.*$"}]
+
+
 class _Secret(Kind):
     words = "a secret, as in !secret env:NAME"
     exact = Secret
@@ -211,12 +231,13 @@ class _Optional(Kind):
         return [*self.item.forms(), {"type": "null"}]
 
 
-TEXT, WHOLE, DECIMAL, TRUE_FALSE, DURATION, SECRET = (
+TEXT, WHOLE, DECIMAL, TRUE_FALSE, DURATION, MOMENT, SECRET = (
     _Text(),
     _Whole(),
     _Decimal(),
     _TrueFalse(),
     _Duration(),
+    _Moment(),
     _Secret(),
 )
 SIMPLE: Mapping[Any, Kind] = {
@@ -225,6 +246,7 @@ SIMPLE: Mapping[Any, Kind] = {
     float: DECIMAL,
     bool: TRUE_FALSE,
     timedelta: DURATION,
+    datetime: MOMENT,
     Secret: SECRET,
 }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.connections import Site
 from engine.connections.records import host, label_of
-from engine.contract import Change, Diff, Fault, Outlook, Rejected, State, Unknown, Waiting
+from engine.contract import Change, Diff, Fault, Handover, Outlook, Rejected, State, Unknown, Waiting, Want
 from engine.modules.base import Effect, Module, Reading, Undo
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: RFC 2181, section 8; resolvers cap far lower, and so does sense.
 TTL_MAX = 2**31 - 1
+#: Where a set was empty, and nothing says how long it may be kept.
+TTL_NEW = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,31 @@ class RecordSet(Module):
             return Waiting(f"{_listed(state['lagging'])}: not yet as the primary server has it")
         return None
 
+    def restored(self, before: State | None, state: State | None) -> Want | None:
+        """The set as the primary server held it; of an act that changed values only, the TTL stays as it is now."""
+        before = primary(before)
+        if before is not None and self.want() is None:
+            return {"ttl": before["ttl"], "values": before["values"]}
+        found = super().restored(before, state)
+        return found if found is None else {name: value for name, value in found.items() if name != "agree"}
+
+    def restore_diff(self, before: State | None, state: State | None) -> Diff | None:
+        diff = super().restore_diff(before, state)
+        if diff is not None or (state or {}).get("agree") is not False:
+            return diff
+        return Diff("change", (Change("agree", False, True),), state)
+
+    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover | None:
+        back = self.restored(before, diff.before)
+        if back is None:
+            return site.dns.delete(*self.record(), held(diff))
+        now = primary(diff.before) or {}
+        ttl = back.get("ttl", now.get("ttl") or (before or {}).get("ttl"))
+        return site.dns.replace(*self.record(), texts(back.get("values", now.get("values"))), _whole(ttl), held(diff))
+
+    def changed_since(self, before: State | None, left: State | None, state: State | None) -> tuple[Change, ...]:
+        return super().changed_since(before, primary(left), primary(state))
+
     def by_hand(self, site: Site) -> bool:
         return bool(self.zones(site).by_hand)
 
@@ -132,6 +159,10 @@ def place(domain: str, zone: str, prefix: str = "") -> tuple[str, str]:
 
 def ttl_problem(seconds: int, field: str) -> str:
     return "" if 0 <= seconds <= TTL_MAX else f"{field}: seconds from 0 to {TTL_MAX} (RFC 2181, section 8)"
+
+
+def _whole(found: object) -> int:
+    return found if isinstance(found, int) else TTL_NEW
 
 
 def _listed(found: object) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from engine.connections import Site
 from engine.connections.records import host
 from engine.contract import Diff, Fault, Handover, SameAs, State, Unknown, Want
-from engine.modules._record_set import held, place, primary, state_of, texts, ttl_problem
+from engine.modules._record_set import TTL_NEW, held, place, primary, state_of, texts, ttl_problem
 from engine.modules._service_record import ServiceRecord, with_services
 from engine.modules.base import Module, Reading
 
@@ -66,15 +66,47 @@ class Autodiscover(ServiceRecord):
         from engine.connections.dns import Edit
 
         zone, label, kind = self.record()
-        others: dict[tuple[str, str], tuple[str, ...]] = {}
-        for line in texts((primary(diff.before) or {}).get("others")):
-            owner, _, other, value = line.split(" ", 3)
-            others[owner, other] = (*others.get((owner, other), ()), value)
-        edits = [Edit(owner, other, (), 0, values) for (owner, other), values in others.items()]
+        others = _edits(texts((primary(diff.before) or {}).get("others")))
+        edits = [Edit(owner, other, (), 0, values) for (owner, other), (_, values) in others.items()]
         target = self.demanded(site, diff, _demand)
         if held(diff) != target:
             edits.append(Edit(label, kind, target, self.ttl, held(diff)))
         return self.zones(site).update(zone, edits)
+
+    def restored(self, before: State | None, state: State | None) -> Want | None:
+        """The alias and what stood beside it, as they were (B-49, C-31)."""
+        before = primary(before)
+        return None if before is None else {"values": before["values"], "others": before["others"]}
+
+    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover | None:
+        from engine.connections.dns import Edit
+
+        zone, label, kind = self.record()
+        then = primary(before) or {}
+        now = _edits(texts((primary(diff.before) or {}).get("others")))
+        back = _edits(texts(then.get("others")))
+        edits = []
+        if held(diff) != texts(then.get("values")):
+            edits.append(Edit(label, kind, texts(then.get("values")), _ttl(then.get("ttl")), held(diff)))
+        for each in {**now, **back}:
+            values, ttl = back.get(each, (0, ()))[1], back.get(each, (0, ()))[0]
+            if values != now.get(each, (0, ()))[1]:
+                edits.append(Edit(*each, values, ttl, now.get(each, (0, ()))[1]))
+        return site.dns.update(zone, edits)
+
+
+def _ttl(found: object) -> int:
+    return found if isinstance(found, int) else TTL_NEW
+
+
+def _edits(lines: tuple[str, ...]) -> dict[tuple[str, str], tuple[int, tuple[str, ...]]]:
+    """The record sets that lines of `others` name: (label, type) → TTL, values."""
+    found: dict[tuple[str, str], tuple[int, tuple[str, ...]]] = {}
+    for line in lines:
+        owner, ttl, kind, value = line.split(" ", 3)
+        _, values = found.get((owner, kind), (0, ()))
+        found[owner, kind] = (int(ttl), (*values, value))
+    return found
 
 
 def _state(module: Autodiscover, answers: Mapping[tuple[str, str, str], Any]) -> State | Unknown | None:

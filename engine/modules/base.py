@@ -1,9 +1,9 @@
 """The promise every task module keeps: fields, key, problems, want, read, apply – and nothing else.
 
 A module is a frozen dataclass whose fields are its parameters, each `Annotated[type, "What it means."]`. Field
-types: str, int, bool, float, `timedelta`, `tuple[str, ...]`, `tuple[Mapping[str, str], ...]`, `Mapping[str, str]`,
-`Literal[...]`, `Secret`, and any of these `| None`. The JSON Schema, the reference page and the editor help are
-generated from it.
+types: str, int, bool, float, `timedelta`, `datetime`, `tuple[str, ...]`, `tuple[Mapping[str, str], ...]`,
+`Mapping[str, str]`, `Literal[...]`, `Secret`, and any of these `| None`. The JSON Schema, the reference page and the
+editor help are generated from it.
 
 No dry-run flag, no retry, no sleep, no print, no catch-all in a module: nobody can then forget one.
 """
@@ -17,6 +17,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from engine.connections import Site
 from engine.contract import (
+    Change,
     Diff,
     Fault,
     Handover,
@@ -58,6 +59,9 @@ class Module:
     look_again: ClassVar[timedelta] = timedelta(minutes=15)
     #: once seen true and built upon by a later task of the row, it is not asked again (a proof, a sync)
     lasting: ClassVar[bool] = False
+    #: its acts may be half done (by a person, by a server that takes them in parts): `remaining` and `Diff.origin` tell
+    #: it how the thing was before our first change
+    goes_on: ClassVar[bool] = False
     #: rights the account needs, as the remote side names them: shown by plan and doctor
     rights: ClassVar[tuple[str, ...]] = ()
     #: output fields that only the service decides: unknown before the thing exists
@@ -97,6 +101,10 @@ class Module:
         """How `state` differs from `want()`; None when it does not."""
         return difference(self.want(), state)
 
+    def remaining(self, origin: State, state: State | None) -> Diff | None:
+        """As `difference`, once an act has begun: `origin` is how it was before our first change (`goes_on`)."""
+        return self.difference(state)
+
     def by_hand(self, site: Site) -> bool:
         """Whether `apply` would hand over to a person, as the connections are chosen: the plan says so beforehand."""
         return False
@@ -112,6 +120,44 @@ class Module:
     def sample(self) -> str:
         """What one of these acts would look like to the person it reaches: the plan shows one. "": nothing to show."""
         return ""
+
+    # The way back: `mailmove undo` asks these of an act that the journal says was ours. `before` is the whole state
+    # before our first change, `left` the one that was read when the act had settled, `state` what is read now.
+
+    def restored(self, before: State | None, state: State | None) -> Want | None:
+        """How it shall be once this act is taken back, in the shape of `read`; None: it shall not exist.
+
+        Names only what the act changed: here, the fields of `before` that were not as wanted.
+        """
+        if before is None or self.want() is None:
+            return before
+        diff = self.difference(before)
+        return {change.field: before.get(change.field) for change in diff.changes} if diff else {}
+
+    def restore_diff(self, before: State | None, state: State | None) -> Diff | None:
+        """How `state` differs from `restored`; None: it is as it was before us."""
+        return difference(self.restored(before, state), state)
+
+    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover | None:
+        """Take the act back. May run twice, after a crash; asks for a state, not for a step. Raises Fault."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it is taken back")
+
+    def changed_since(self, before: State | None, left: State | None, state: State | None) -> tuple[Change, ...]:
+        """What of ours is neither as we left it nor as it was before: somebody's later work, which would be lost."""
+        if left is None or state is None:
+            return () if left is state is None else (Change("exists", left is not None, state is not None),)
+        back = self.restored(before, state)
+        names = (self.want() or left) if back is None else back
+        return tuple(Change(name, left.get(name), state.get(name)) for name in names
+                     if state.get(name) != left.get(name) and (back is None or state.get(name) != back[name]))
+
+    def final(self, site: Site, before: State | None, state: State | None) -> str:
+        """Why this act cannot be taken back (any more); "" when it can. May look at the remote side; raises Fault."""
+        return "it cannot be taken back" if self.undo == "none" else ""
+
+    def loses(self, before: State | None, state: State | None) -> Sequence[str]:
+        """What does not come back when the act is taken back, one clause each, for the preview."""
+        return ()
 
     @classmethod
     def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:

@@ -37,7 +37,7 @@ class BatchHistory(Module):
     family: ClassVar[str] = "history"
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "set"
-    undo: ClassVar[Undo] = "none"
+    undo: ClassVar[Undo] = "restore"
     lasting: ClassVar[bool] = True
     rights: ClassVar[tuple[str, ...]] = ("Migration",)
 
@@ -62,35 +62,55 @@ class BatchHistory(Module):
         except (ValueError, KeyError, TypeError):
             raise Rejected("exchange_online", f"{path.name} is no export of mailmove", remedy="move it away") from None
         batch = site.exchange_online.migration_batches().get(self.batch)
-        changed = _last_change(batch, self._users(site)) if batch else None
+        changed = _last_change(batch, _users(site, self.batch)) if batch else None
         return {"exported_at": exported_at, "sha256": sha256(data).hexdigest(), "users": users,
                 "current": exported_at is not None and (changed is None or exported_at >= changed)}
 
     def apply(self, site: Site, diff: Diff) -> None:
-        site.forget()  # what is kept for ever is read anew
-        batch = site.exchange_online.migration_batches().get(self.batch)
-        if batch is None:
-            raise Rejected("exchange_online", f"there is no batch {self.batch}: its history cannot be exported",
-                           remedy="waive the task with the reason, or give the batch's name as it is")
-        users = sorted(self._users(site), key=lambda user: user.address)
-        statistics = site.exchange_online.user_statistics([user.identity for user in users])
-        for answer in statistics:
-            if isinstance(answer, Fault):
-                raise answer
-        whole = {"exported_at": site.world.clock.now().isoformat(), "batch": batch.raw,
-                 "users": [user.raw for user in users], "statistics": list(statistics)}
-        self._path(site, ".json").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(self._path(site, ".csv"), _table(users))
-        write_whole(self._path(site, ".json"),
-                    json.dumps(whole, ensure_ascii=False, indent=1, sort_keys=True, default=str).encode())
+        export(site, self.batch)
+
+    def restored(self, before: State | None, state: State | None) -> Want | None:
+        """The export stays: it is what is left of the batch."""
+        return {} if state is not None else None
 
     def _path(self, site: Site, suffix: str) -> Path:
-        if not _NAME.fullmatch(self.batch):  # a name from data never leaves its folder
-            raise Rejected("exchange_online", "the batch's name cannot be a file's name (B-28)")
-        return Path(str(site.settings["exports"])) / f"batch-{self.batch}{suffix}"
+        return _path(site, self.batch, suffix)
 
-    def _users(self, site: Site) -> list[MigrationUser]:
-        return [user for user in site.exchange_online.migration_users().values() if user.batch == self.batch]
+
+def export(site: Site, name: str) -> None:
+    """Write what the service knows of the batch now. Raises Fault; Rejected when it has no such batch."""
+    site.forget()  # what is kept for ever is read anew
+    batch = site.exchange_online.migration_batches().get(name)
+    if batch is None:
+        raise Rejected("exchange_online", f"there is no batch {name}: its history cannot be exported",
+                       remedy="waive the task with the reason, or give the batch's name as it is")
+    users = sorted(_users(site, name), key=lambda user: user.address)
+    statistics = site.exchange_online.user_statistics([user.identity for user in users])
+    for answer in statistics:
+        if isinstance(answer, Fault):
+            raise answer
+    whole = {"exported_at": site.world.clock.now().isoformat(), "batch": batch.raw,
+             "users": [user.raw for user in users], "statistics": list(statistics)}
+    _path(site, name, ".json").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_whole(_path(site, name, ".csv"), _table(users))
+    write_whole(_path(site, name, ".json"),
+                json.dumps(whole, ensure_ascii=False, indent=1, sort_keys=True, default=str).encode())
+
+
+def outdated(site: Site, name: str) -> bool:
+    """Whether an export is there that a later synchronisation is not in."""
+    state = BatchHistory(batch=name).read(site)
+    return state is not None and state["current"] is False
+
+
+def _path(site: Site, name: str, suffix: str) -> Path:
+    if not _NAME.fullmatch(name):  # a name from data never leaves its folder
+        raise Rejected("exchange_online", "the batch's name cannot be a file's name (B-28)")
+    return Path(str(site.settings["exports"])) / f"batch-{name}{suffix}"
+
+
+def _users(site: Site, name: str) -> list[MigrationUser]:
+    return [user for user in site.exchange_online.migration_users().values() if user.batch == name]
 
 
 def _last_change(batch: MigrationBatch, users: Iterable[MigrationUser]) -> datetime | None:

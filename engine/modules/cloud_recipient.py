@@ -16,7 +16,7 @@ from engine.modules.base import Effect, Module, Undo
 class CloudRecipient(Module):
     """Look until the recipient is there: made by directory synchronisation, or by the batch. Writes nothing.
 
-    Its state gives the conversion what it needs: `routing_address`, `guid` (ExchangeGuid), `legacy_dn`.
+    Its state gives the conversion what it needs: `routing_address`, `addresses`, `guid` (ExchangeGuid), `legacy_dn`.
     """
 
     address: Annotated[str, "Primary address."]
@@ -28,7 +28,7 @@ class CloudRecipient(Module):
     undo: ClassVar[Undo] = "none"
     look_again: ClassVar[timedelta] = timedelta(minutes=15)
     rights: ClassVar[tuple[str, ...]] = ("View-Only Recipients",)
-    decided: ClassVar[frozenset[str]] = frozenset({"routing_address", "guid", "legacy_dn"})
+    decided: ClassVar[frozenset[str]] = frozenset({"routing_address", "guid", "legacy_dn", "addresses"})
 
     def key(self) -> str:
         return f"recipient/{self.address.lower()}"
@@ -41,7 +41,7 @@ class CloudRecipient(Module):
         if found is None:
             return None
         return {"type": found.type, "routing_address": found.routing_address, "guid": found.guid,
-                "legacy_dn": found.legacy_dn}
+                "legacy_dn": found.legacy_dn, "addresses": found.proxies}
 
     def outlook(self, state: State | None, diff: Diff) -> Outlook:
         word = self.at_least.replace("_", " ")

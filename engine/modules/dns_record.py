@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from engine.connections import Site
 from engine.connections.records import TYPES, canonical, host, label_of, spf_problem
-from engine.contract import Diff, Fault, Handover, Includes, Outlook, Rejected, State, Unknown, Waiting, Want
-from engine.modules._record_set import RecordSet, held, texts, ttl_problem
+from engine.contract import Change, Diff, Fault, Handover, Includes, Outlook, Rejected, State, Unknown, Waiting, Want
+from engine.modules._record_set import RecordSet, held, primary, texts, ttl_problem
 from engine.modules.base import Module, Reading
 
 
@@ -118,6 +118,27 @@ class DnsRecord(RecordSet):
             raise Rejected("dns", f"{values[0]} would come before {min(there, key=_rank)}, which takes the mail now",
                            remedy="give it a greater number, as the tenant shows it (B-14)")
         return site.dns.add_values(zone, label, kind, values, self.ttl)
+
+    def restored(self, before: State | None, state: State | None) -> Want | None:
+        """With `includes` only what we added goes: the values of others, and those that were there before, stay."""
+        if not self.includes:
+            return super().restored(before, state)
+        there = texts((primary(state) or {}).get("values"))
+        left = tuple(each for each in there if each not in self._added(before))
+        return {"values": left} if left else None
+
+    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover | None:
+        if not self.includes:
+            return super().restore(site, diff, before)
+        return site.dns.remove_values(*self.record(), self._added(before))
+
+    def changed_since(self, before: State | None, left: State | None, state: State | None) -> tuple[Change, ...]:
+        """Other people's values beside ours are no change of ours."""
+        return () if self.includes else super().changed_since(before, left, state)
+
+    def _added(self, before: State | None) -> tuple[str, ...]:
+        held_before = texts((primary(before) or {}).get("values"))
+        return tuple(each for each in self._canonical(self.includes) if each not in held_before)
 
     def _canonical(self, values: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(sorted({canonical(self.type, value) for value in values}))

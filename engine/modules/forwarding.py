@@ -17,7 +17,8 @@ from engine.modules.base import Effect, Module, Reading, Undo
 class Forwarding(Module):
     """The recipient's targetAddress is the cloud mailbox's routing address (S-30).
 
-    The migration service sets it when a staged copy starts; where it has, there is nothing to do.
+    The migration service sets it when a staged copy starts; where it has, there is nothing to do. Its state names the
+    directory object (objectGUID), by which a conversion finds it again.
     """
 
     address: Annotated[str, "Primary address of the source mailbox."]
@@ -27,6 +28,8 @@ class Forwarding(Module):
     connection: ClassVar[str] = "directory"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "restore"
+    #: the conversion owns the target once it has begun; half-way the object may not even have an address
+    lasting: ClassVar[bool] = True
     settles_within: ClassVar[timedelta] = timedelta(minutes=15)
     rights: ClassVar[tuple[str, ...]] = ("WriteProperty on targetAddress",)
 
@@ -56,7 +59,7 @@ class Forwarding(Module):
         for key, address in addresses.items():
             one = found.get(address)
             answers[key] = Unknown(str(one)) if isinstance(one, Fault) else (
-                None if one is None else {"target_address": one.target_address, "dn": one.dn})
+                None if one is None else {"target_address": one.target_address, "dn": one.dn, "object": one.guid})
         return answers
 
     def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
@@ -73,9 +76,31 @@ class Forwarding(Module):
 
     def apply(self, site: Site, diff: Diff) -> None:
         assert diff.before is not None
-        before, wanted = diff.before["target_address"], target(self.target_address) or ""
-        # Deleting the very value that was read makes it a compare-and-set; "add" fails where one has appeared.
-        changes = [Modification("add", "targetAddress", (wanted.encode(),))]
-        if before is not None:
-            changes.insert(0, Modification("delete", "targetAddress", (str(before).encode(),)))
-        site.directory.modify(str(diff.before["dn"]), changes)
+        _set(site, diff.before, target(self.target_address))
+
+    def restore(self, site: Site, diff: Diff, before: State | None) -> None:
+        assert diff.before is not None and before is not None
+        then = before["target_address"]
+        _set(site, diff.before, None if then is None else str(then))
+
+    def final(self, site: Site, before: State | None, state: State | None) -> str:
+        """A converted mail user without a target could not be reached at all."""
+        found = site.directory.find([self.address.lower()]).get(self.address.lower())
+        if isinstance(found, Fault):
+            raise found
+        if found is not None and not found.is_mailbox and (before or {}).get("target_address") is None:
+            return "it is a mail user, whom nobody could reach without a target: take back the conversion first"
+        return ""
+
+    def loses(self, before: State | None, state: State | None) -> Sequence[str]:
+        return ("mail that was forwarded meanwhile stays in the cloud",)
+
+
+def _set(site: Site, now: State, wanted: str | None) -> None:
+    """Deleting the very value that was read makes it a compare-and-set; "add" fails where one has appeared."""
+    changes = []
+    if now["target_address"] is not None:
+        changes.append(Modification("delete", "targetAddress", (str(now["target_address"]).encode(),)))
+    if wanted is not None:
+        changes.append(Modification("add", "targetAddress", (wanted.encode(),)))
+    site.directory.modify(str(now["dn"]), changes)

@@ -89,6 +89,32 @@ class Licence(Module):
             raise answer
         return answer if isinstance(answer, Handover) else None
 
+    def restored(self, before: State | None, state: State | None) -> Want | None:
+        """A usage location that was not there before stays: Graph has no way to take it away again."""
+        found = super().restored(before, state)
+        return found if found is None else {
+            name: value for name, value in found.items() if not (name == "usage_location" and value is None)}
+
+    def restore(self, site: Site, diff: Diff, before: State | None) -> None:
+        user, sku = site.graph.users().get(self.address.lower()), site.graph.skus().get(self.sku)
+        if user is None or sku is None:
+            raise Rejected("graph", f"the tenant has no user {self.address} with {self.sku}")
+        answers: list[Fault | None] = []
+        for change in diff.changes:
+            if change.field == "assigned":
+                answers += site.graph.remove_licences([(user.id, sku.id)])
+            elif change.field == "usage_location":
+                answers += site.graph.set_usage_location([(user.id, str(change.after))])
+        for answer in answers:
+            if answer is not None:
+                raise answer
+
+    def loses(self, before: State | None, state: State | None) -> Sequence[str]:
+        found = ["a cloud mailbox without a licence is disabled when its 30 days end (B-48)"]
+        if before is not None and before.get("usage_location") is None and self.usage_location:
+            found.append("the usage location stays: it cannot be emptied again")
+        return found
+
     @classmethod
     def apply_many(cls, site: Site, acts: Sequence[tuple[Module, Diff]]) -> Sequence[Acted]:
         """Usage locations first, then licences, each in batches; one bad user changes nothing for the others."""

@@ -11,36 +11,54 @@ from uuid import UUID
 
 from engine.connections import Site
 from engine.connections.directory_objects import REMOVED, SET, Attributes, Modification, SourceRecipient, target
-from engine.contract import Diff, Failing, Fault, Includes, Outlook, Rejected, State, Unknown, Want
+from engine.contract import (
+    Change,
+    Diff,
+    Failing,
+    Fault,
+    Handover,
+    Includes,
+    Outlook,
+    Plain,
+    Rejected,
+    State,
+    Unknown,
+    Want,
+    difference,
+)
+from engine.modules import _mail_user
 from engine.modules.base import Effect, Module, Reading, Reads, Undo
 
-#: Stops address policies from writing over what we write ("Convert Exchange 2007 mailboxes": policies excluded).
-POLICIES_EXCLUDED = b"{26491CFC-9E50-4857-861B-0CB8DF22B5D7}"
-#: msExchRecipientTypeDetails and msExchRecipientDisplayType of a mail user; absent from Exchange 2003's schema.
-MAIL_USER_TYPES = {"msExchRecipientTypeDetails": b"128", "msExchRecipientDisplayType": b"6"}
+#: What a directory answers that does not take all of a conversion in one request (RFC 4511, appendix A).
+_NOT_TOGETHER = frozenset({"unwillingToPerform", "objectClassViolation", "constraintViolation", "other"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class MailUserConversion(Module):
     """Turn a mailbox into a mail user in one atomic change of its directory object (S-27 to S-32).
 
-    targetAddress and the routing proxy point to the cloud mailbox; the source's and the cloud's legacyExchangeDN become
-    x500 proxies, so that replies to old mail work; msExchMailboxGuid is the cloud mailbox's; mail, legacyExchangeDN and
-    all other addresses stay. Every attribute it touches is in the field `saved` (base64) before the act, and `object`
-    is the objectGUID by which an undo finds it again. The source mailbox is disconnected by it, and deleted when its
-    retention ends.
+    targetAddress is the cloud mailbox's, whose addresses become proxies beside all that were there; the source's and
+    the cloud's legacyExchangeDN become x500 proxies, so that replies to old mail work; msExchMailboxGuid is the cloud
+    mailbox's; mail, legacyExchangeDN and the one primary address stay; address policies are off. Where the directory
+    does not take all of it at once, the addresses are written first, and the next run finishes what was interrupted.
+
+    Every attribute it touches is in the field `saved` (base64) before the act, and `object` is the objectGUID by which
+    an undo finds it again. The source mailbox is disconnected by it, and deleted when its retention ends.
     """
 
     address: Annotated[str, "Primary address of the mailbox."]
     routing_address: Annotated[str, "Address of the cloud mailbox in the tenant's own domain."]
     cloud_legacy_dn: Annotated[str, "legacyExchangeDN of the cloud mailbox."]
     cloud_guid: Annotated[str, "ExchangeGuid of the cloud mailbox."]
+    cloud_addresses: Annotated[tuple[str, ...], "All SMTP addresses of the cloud mailbox."] = ()
+    object: Annotated[str, "objectGUID of the mailbox's object, by which it is found while it has no address."] = ""
 
     family: ClassVar[str] = "conversion"
     connection: ClassVar[str] = "directory"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "compensate"
     reads: ClassVar[Reads] = "each"
+    goes_on: ClassVar[bool] = True
     settles_within: ClassVar[timedelta] = timedelta(minutes=15)
     rights: ClassVar[tuple[str, ...]] = ("WriteProperty on the recipients' mail attributes",)
 
@@ -50,6 +68,8 @@ class MailUserConversion(Module):
     def problems(self) -> Iterator[str]:
         if "@" not in self.routing_address:
             yield "routing_address: an SMTP address"
+        if self.routing_address.lower() == self.address.lower():
+            yield "routing_address: the mailbox's own address; mail would go round in a circle (S-30)"
         if not self.cloud_legacy_dn.startswith("/"):
             yield "cloud_legacy_dn: a legacyExchangeDN, as in /o=ExchangeLabs/ou=…"
         try:
@@ -59,11 +79,24 @@ class MailUserConversion(Module):
 
     def want(self) -> Want:
         return {"recipient": "mail_user", "target_address": target(self.routing_address),
-                "guid": str(UUID(self.cloud_guid)), "replies_work": True,
-                "proxies": Includes(tuple(sorted(map(_folded, self._proxies()))))}
+                "guid": str(UUID(self.cloud_guid)), "replies_work": True, "primary": (self.address.lower(),),
+                "policies_off": True, "proxies": Includes(self._proxies())}
+
+    def remaining(self, origin: State, state: State | None) -> Diff | None:
+        """S-32: all five attributes, with every address and the legacyExchangeDN that it had before us."""
+        had = origin["proxies"]
+        assert isinstance(had, tuple)
+        cloud = (f"smtp:{each.lower()}" for each in self.cloud_addresses)
+        proxies = {*self._proxies(), *cloud, *map(str, had), _folded(f"x500:{origin['legacy_dn']}")}
+        return difference({**self.want(), "proxies": Includes(tuple(sorted(proxies))), "mail": origin["mail"],
+                           "legacy_dn": origin["legacy_dn"]}, state)
 
     def _proxies(self) -> tuple[str, ...]:
-        return f"smtp:{self.routing_address.lower()}", f"x500:{self.cloud_legacy_dn}"
+        return f"smtp:{self.routing_address.lower()}", _folded(f"x500:{self.cloud_legacy_dn}")
+
+    def _target(self) -> _mail_user.Target:
+        return _mail_user.Target(self.routing_address.lower(), tuple(map(str.lower, self.cloud_addresses)),
+                                 self.cloud_legacy_dn, UUID(self.cloud_guid))
 
     def read(self, site: Site) -> State | None:
         found = self.read_many(site, [self])[self.key()]
@@ -75,7 +108,9 @@ class MailUserConversion(Module):
     def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
         """One search for many, with every attribute that is to be saved."""
         addresses = {module.key(): module.key().partition("/")[2] for module in modules}
-        found = site.directory.saved(addresses.values())
+        objects = {module.address.lower(): module.object for module in modules
+                   if isinstance(module, MailUserConversion) and module.object}
+        found = site.directory.saved(addresses.values(), objects)
         answers: dict[str, Reading] = {}
         for key, address in addresses.items():
             one = found.get(address)
@@ -87,47 +122,92 @@ class MailUserConversion(Module):
             return Failing(f"the directory has no recipient {self.address}", "check the inventory's addresses")
         return None
 
-    def apply(self, site: Site, diff: Diff) -> None:
-        assert diff.before is not None
-        site.directory.modify(str(diff.before["dn"]), self.changes(_opened(diff.before["saved"])))
+    def by_hand(self, site: Site) -> bool:
+        return bool(site.directory.conversion == "script")
 
-    def changes(self, saved: Attributes) -> tuple[Modification, ...]:
-        """The one modify that converts the object that has these attributes now."""
-        changes = []
-        for name in REMOVED:
-            if name in saved:
-                # The database it was read from: a mailbox that was moved meanwhile is not converted.
-                changes.append(Modification("delete", name, saved[name] if name == "homeMDB" else ()))
-        changes.append(Modification("replace", "targetAddress", ((target(self.routing_address) or "").encode(),)))
-        own = saved.get("legacyExchangeDN", ())
-        proxies = [*self._proxies(), *(f"x500:{each.decode('utf-8', 'replace')}" for each in own)]
-        there = {_folded(each.decode("utf-8", "replace")) for each in saved.get("proxyAddresses", ())}
-        missing = {_folded(each): each.encode() for each in proxies if _folded(each) not in there}
-        if missing:
-            changes.append(Modification("add", "proxyAddresses", tuple(missing.values())))
-        excluded = saved.get("msExchPoliciesExcluded", ())
-        if not any(POLICIES_EXCLUDED in each.upper() for each in excluded):
-            changes.append(Modification("add", "msExchPoliciesExcluded", (POLICIES_EXCLUDED,)))
-        guid = (UUID(self.cloud_guid).bytes_le,)
-        if saved.get("msExchMailboxGuid") != guid:
-            if "msExchMailboxGuid" in saved:
-                changes.append(Modification("delete", "msExchMailboxGuid", saved["msExchMailboxGuid"]))
-            changes.append(Modification("add", "msExchMailboxGuid", guid))
-        changes += [Modification("replace", name, (value,)) for name, value in MAIL_USER_TYPES.items() if name in saved]
-        return tuple(changes)
+    def handover_group(self) -> str:
+        return "conversion"
 
-    @staticmethod
-    def restore_changes(saved: Mapping[str, Any]) -> tuple[Modification, ...]:
-        """The one modify that writes back what the conversion changed, from the field `saved` of its `before`.
+    def apply(self, site: Site, diff: Diff) -> Handover | None:
+        """One atomic change; where the directory does not take it so, two: first the addresses, then the mailbox.
 
-        The attributes it never touches are left as they are by now. The mailbox itself comes back only while the store
-        retains it (30 days by default), and while its database exists.
+        By script, a person's cmdlets come first; what these do not set is written when the object is a mail user.
         """
-        values = _opened(saved)
-        names = [name for name in (*SET, *REMOVED) if name in values or name not in (*REMOVED, *MAIL_USER_TYPES)]
-        # The GUID stands before homeMDB, so that the object never names a mailbox it does not own.
-        names.sort(key=lambda name: name == "homeMDB")
-        return tuple(Modification("replace", name, values.get(name, ())) for name in names)
+        assert diff.before is not None
+        now = _opened(diff.before["saved"])
+        origin = _opened((diff.origin or diff.before)["saved"])
+        primary = self.address.lower()
+        if self.routing_address.lower() in (primary, str(diff.before["mail"]).lower()):
+            raise Rejected("directory", f"{self.address} would be forwarded to itself: mail would go round in a circle",
+                           remedy="give the cloud mailbox's address at the tenant's own domain")
+        first = _mail_user.to_reach(origin, now, primary, self._target())
+        then = _mail_user.to_convert(origin, now, self._target())
+        self._check_twins(site, str(diff.before["object"]), first)
+        dn = str(diff.before["dn"])
+        if self.by_hand(site) and diff.before["recipient"] != "mail_user":
+            return _mail_user.script(dn, site.directory.host, str(diff.before["recipient"]), origin, now,
+                                     self.address.lower(), self._target())
+        try:
+            site.directory.modify(dn, (*first, *then))
+        except Rejected as fault:
+            if fault.code not in _NOT_TOGETHER or not first or not then:
+                raise
+            site.directory.modify(dn, first)
+            site.directory.modify(dn, then)
+        return None
+
+    def _check_twins(self, site: Site, own: str, changes: Sequence[Modification]) -> None:
+        """S-28: a directory does not keep two objects from having one address; nobody then knows whose mail it is."""
+        added = [each.decode("utf-8", "replace") for change in changes if change.attribute == "proxyAddresses"
+                 for each in change.values]
+        for proxy, holders in sorted(site.directory.holders(added).items()):
+            other = next((dn for guid, dn in holders if guid != own), None)
+            if other is not None:
+                raise Rejected("directory", f"{proxy} belongs to {other} as well",
+                               remedy="take the address from one of them, then retry")
+
+    def restore_diff(self, before: State | None, state: State | None) -> Diff | None:
+        """Attribute by attribute: every one that the conversion touches has its saved values, byte for byte."""
+        if before is None or state is None:
+            return Diff("create", (), None) if before is not None else None
+        then, now = before["saved"], state["saved"]
+        assert isinstance(then, Mapping) and isinstance(now, Mapping)
+        changes = tuple(Change(name, _shown(now.get(name)), _shown(then.get(name)))
+                        for name in (*SET, *REMOVED) if not _same(now.get(name), then.get(name)))
+        return Diff("change", changes, state) if changes else None
+
+    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover | None:
+        """By objectGUID, for the object may have been moved or renamed; on the one domain controller.
+
+        By script, Connect-Mailbox comes first; whatever it leaves otherwise than it was saved is written after it.
+        """
+        assert before is not None
+        dn, now = site.directory.object(str(before["object"]))
+        if self.by_hand(site) and "homeMDB" not in now:
+            return _mail_user.script_back(dn, site.directory.host, self.address.lower(), _opened(before["saved"]), now)
+        site.directory.modify(dn, _mail_user.to_restore(_opened(before["saved"])))
+        return None
+
+    def changed_since(self, before: State | None, left: State | None, state: State | None) -> tuple[Change, ...]:
+        if before is None or left is None or state is None:
+            return ()
+        then, ours, now = before["saved"], left["saved"], state["saved"]
+        assert isinstance(then, Mapping) and isinstance(ours, Mapping) and isinstance(now, Mapping)
+        return tuple(Change(name, _shown(ours.get(name)), _shown(now.get(name))) for name in (*SET, *REMOVED)
+                     if not _same(now.get(name), ours.get(name)) and not _same(now.get(name), then.get(name)))
+
+    def final(self, site: Site, before: State | None, state: State | None) -> str:
+        """S-27: the object and the database of its mailbox must be there."""
+        if before is None:
+            return "nothing of it was saved"
+        if state is None:
+            return f"the directory has no object with the address {self.address} any more"
+        home = _opened(before["saved"]).get("homeMDB", (b"",))[0].decode("utf-8", "replace")
+        return "" if not home or site.directory.exists(home) else f"its database {home} is gone"
+
+    def loses(self, before: State | None, state: State | None) -> Sequence[str]:
+        return ("mail that arrived in the cloud meanwhile is not in the source mailbox",
+                "the user needs the old Outlook profile again")
 
 
 def _state(found: SourceRecipient, attributes: Attributes) -> dict[str, Any]:
@@ -137,6 +217,9 @@ def _state(found: SourceRecipient, attributes: Attributes) -> dict[str, Any]:
         "target_address": found.target_address, "mail": found.mail, "legacy_dn": found.legacy_dn,
         "guid": found.mailbox_guid, "proxies": proxies, "dn": found.dn, "object": found.guid, "usn": found.usn,
         "replies_work": _folded(f"x500:{found.legacy_dn}") in proxies,
+        "primary": tuple(sorted(each[5:].lower() for each in found.proxies if each.startswith("SMTP:"))),
+        "policies_off": any(_mail_user.POLICIES_EXCLUDED in each.upper()
+                            for each in attributes.get("msExchPoliciesExcluded", ())),
         "saved": {name: tuple(base64.b64encode(value).decode() for value in values)
                   for name, values in sorted(attributes.items())},
     }
@@ -144,6 +227,21 @@ def _state(found: SourceRecipient, attributes: Attributes) -> dict[str, Any]:
 
 def _opened(saved: Any) -> dict[str, tuple[bytes, ...]]:
     return {name: tuple(base64.b64decode(value) for value in values) for name, values in saved.items()}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """The values of an attribute are a set (RFC 4511, section 4.1.7)."""
+    return sorted(one or ()) == sorted(other or ())
+
+
+def _shown(values: Any) -> Plain:
+    """Saved values as a person reads them; what is no text is named by its length."""
+    found = []
+    for value in values or ():
+        data = base64.b64decode(value)
+        text = data.decode("utf-8", "replace")
+        found.append(text if text.isprintable() else f"({len(data)} bytes)")
+    return tuple(found) or None
 
 
 def _folded(proxy: str) -> str:

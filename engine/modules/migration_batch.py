@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -15,8 +15,9 @@ from engine.connections import Site
 from engine.connections.batch_csv import content, parse
 from engine.connections.migration_objects import BATCH_LADDER, byte_array
 from engine.connections.service_errors import classify
-from engine.contract import AtLeast, Diff, Failing, Outlook, Rejected, State, Unreachable, Waiting, Want
+from engine.contract import AtLeast, Change, Diff, Failing, Outlook, Rejected, State, Unreachable, Waiting, Want
 from engine.modules.base import Effect, Module, Undo
+from engine.modules.batch_history import export, outdated
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 #: A batch in one of these is stopped before it is removed.
@@ -118,11 +119,56 @@ class MigrationBatch(Module):
                            remedy="give the batch another name, or remove the one that is there")
         exchange.invoke("Start-MigrationBatch", Identity=self.name)
 
+    def restored(self, before: State | None, state: State | None) -> Want | None:
+        """A batch we started is stopped, one we created is removed."""
+        return None if before is None else {"state": before["state"]}
+
+    def restore_diff(self, before: State | None, state: State | None) -> Diff | None:
+        diff = super().restore_diff(before, state)
+        if diff is None and state is not None and state["status"] == "Stopping":
+            return Diff("change", (Change("status", "Stopping", "Stopped"),), state)
+        return diff
+
+    def restore(self, site: Site, diff: Diff, before: State | None) -> None:
+        status = str((diff.before or {}).get("status") or "")
+        if before is None:
+            self._remove(site, status)
+        elif status not in ("Stopping", "Stopped"):
+            site.exchange_online.invoke("Stop-MigrationBatch", Identity=self.name)
+
+    def changed_since(self, before: State | None, left: State | None, state: State | None) -> tuple[Change, ...]:
+        """Who is in it may not have been known yet when it was left."""
+        return tuple(each for each in super().changed_since(before, left, state)
+                     if not (each.field == "members" and None in (each.before, each.after)))
+
+    def final(self, site: Site, before: State | None, state: State | None) -> str:
+        """B-29, B-30: only while nothing would be lost by it."""
+        if self.state == "absent":
+            return "a removed batch does not come back, and its history is gone from the service (B-46, B-55)"
+        if state is None:
+            return ""
+        copied = sum(user.state == "synced" or user.items > 0
+                     for user in site.exchange_online.migration_users().values() if user.batch == self.name)
+        if before is None and copied:
+            return f"{copied} mailbox(es) have been copied: removing the batch would lose their history and syncs"
+        if before is not None and state["status"] not in (*_AT_WORK, "Stopping", "Stopped"):
+            return f"the batch is {state['status']}: there is no copy under way that could be stopped"
+        return ""
+
+    def loses(self, before: State | None, state: State | None) -> Sequence[str]:
+        return ("users and mailboxes that the service has made in the cloud stay there",)
+
     def _remove(self, site: Site, status: str) -> None:
+        if status == "Removing":
+            return
+        if status == "Stopping":
+            raise Unreachable("exchange_online", f"the batch {self.name} is still being stopped", retry_after=60.0)
         if status in _AT_WORK:
             site.exchange_online.invoke("Stop-MigrationBatch", Identity=self.name)
             raise Unreachable("exchange_online", f"the batch {self.name} is being stopped, and removed after that",
                               retry_after=60.0)
+        if outdated(site, self.name):  # a synchronisation has come between the export and this moment
+            export(site, self.name)
         site.exchange_online.invoke("Remove-MigrationBatch", Identity=self.name)
 
     def _addresses(self) -> tuple[str, ...]:

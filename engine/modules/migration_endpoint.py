@@ -18,6 +18,10 @@ TYPE = "ExchangeOutlookAnywhere"
 _ACCOUNT = re.compile(r"[^\\/@\s]+\\[^\\/@\s]+|[^\\/@\s]+@[^\\/@\s]+\.[^\\/@\s]+")
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
+#: The fields that may be changed without a password, by the cmdlet's parameter.
+_PARAMETERS = {"exchange_server": "ExchangeServer", "rpc_proxy_server": "RpcProxyServer",
+               "max_concurrent_migrations": "MaxConcurrentMigrations"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationEndpoint(Module):
@@ -96,18 +100,37 @@ class MigrationEndpoint(Module):
             return Handover("powershell", f"Change the account of the migration endpoint {self.name}",
                             "Connect-ExchangeOnline\n"
                             f"Set-MigrationEndpoint -Identity {quoted(self.name)} -Credentials {self._credential()}\n")
-        names = {"exchange_server": "ExchangeServer", "rpc_proxy_server": "RpcProxyServer",
-                 "max_concurrent_migrations": "MaxConcurrentMigrations"}
-        values = {parameter: getattr(self, field) for field, parameter in names.items() if field in changed}
+        values = {parameter: getattr(self, field) for field, parameter in _PARAMETERS.items() if field in changed}
         if values:
             site.exchange_online.invoke("Set-MigrationEndpoint", Identity=self.name, **values)
         return None
+
+    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover | None:
+        exchange = site.exchange_online
+        if before is None:
+            exchange.invoke("Remove-MigrationEndpoint", Identity=self.name)
+            return None
+        names = {change.field: change.after for change in diff.changes}
+        if "account" in names:
+            line = f"Set-MigrationEndpoint -Identity {quoted(self.name)} -Credentials " + _credential(
+                str(names["account"]), "The account that was there before")
+            return Handover("powershell", f"Give the migration endpoint {self.name} its former account",
+                            f"Connect-ExchangeOnline\n{line}\n")
+        exchange.invoke("Set-MigrationEndpoint", Identity=self.name, **{
+            _PARAMETERS[name]: value for name, value in names.items() if name in _PARAMETERS})
+        return None
+
+    def final(self, site: Site, before: State | None, state: State | None) -> str:
+        """B-18: only while no batch uses it."""
+        using = sorted(name for name, batch in site.exchange_online.migration_batches().items()
+                       if batch.endpoint == self.name)
+        return f"batch {using[0]} uses the endpoint" if using and before is None else ""
 
     def handover_group(self) -> str:
         return "migration_endpoint"
 
     def _credential(self) -> str:
-        return f"(Get-Credential -UserName {quoted(self.account)} -Message 'Migration administrator of the source')"
+        return _credential(self.account, "Migration administrator of the source")
 
     def _parameters(self) -> dict[str, Any]:
         """What `_new` says, as data for the shell that is ours."""
@@ -125,3 +148,8 @@ class MigrationEndpoint(Module):
             f" -MaxConcurrentMigrations {self.max_concurrent_migrations}")
         return (f"New-MigrationEndpoint -ExchangeOutlookAnywhere -Name {quoted(self.name)} {where}"
                 f" -EmailAddress {quoted(self.email_address)} -Credentials {self._credential()}{limit}\n")
+
+
+def _credential(account: str, message: str) -> str:
+    """PowerShell asks the person for the password, and nobody else ever sees it."""
+    return f"(Get-Credential -UserName {quoted(account)} -Message {quoted(message)})"

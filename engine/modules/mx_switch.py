@@ -8,13 +8,10 @@ from typing import Annotated, Any
 
 from engine.connections import Site
 from engine.connections.records import host
-from engine.contract import Diff, Handover, SameAs, Want
-from engine.modules._record_set import RecordSet, held, place, primary
+from engine.contract import Diff, Handover, SameAs, State, Want
+from engine.modules._record_set import TTL_NEW, RecordSet, held, place, primary
 from engine.modules._service_record import ServiceRecord, with_services
 from engine.modules.base import Module, Reading
-
-#: Where the domain had no MX at all before (B-36).
-TTL_NEW = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +37,10 @@ class MxSwitch(ServiceRecord):
     @classmethod
     def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
         return with_services(site, modules, RecordSet.read_many(site, modules), _demand)
+
+    def loses(self, before: State | None, state: State | None) -> Sequence[str]:
+        return ("mail that went straight to the cloud meanwhile stays there",
+                "other mail systems may use the cloud's MX until its TTL has run out")
 
     def apply(self, site: Site, diff: Diff) -> Handover | None:
         ttl = (primary(diff.before) or {}).get("ttl")

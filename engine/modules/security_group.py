@@ -52,6 +52,17 @@ class SecurityGroup(Module):
         site.exchange_online.invoke("New-DistributionGroup", Name=self.name.strip(), Type="Security",
                                     PrimarySmtpAddress=self.address.lower())
 
+    def restore(self, site: Site, diff: Diff, before: State | None) -> None:
+        site.exchange_online.invoke("Remove-DistributionGroup", Identity=self.address.lower())
+
+    def final(self, site: Site, before: State | None, state: State | None) -> str:
+        """C-11: only while it is empty; its members came with the copy."""
+        if state is None:
+            return ""
+        members = site.exchange_online.invoke("Get-DistributionGroupMember", Identity=self.address.lower(),
+                                              ResultSize="Unlimited")
+        return "" if not members else f"the group has {len(members)} member(s) by now"
+
     def _other(self) -> str:
         return (f"{self.address} is a distribution group, not a security group: somebody made it, or a cutover batch "
                 "that was started before")

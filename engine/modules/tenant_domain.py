@@ -33,7 +33,7 @@ class TenantDomain(Module):
     family: ClassVar[str] = "domain"
     connection: ClassVar[str] = "graph"
     effect: ClassVar[Effect] = "create"
-    undo: ClassVar[Undo] = "none"
+    undo: ClassVar[Undo] = "compensate"
     rights: ClassVar[tuple[str, ...]] = ("Domain.ReadWrite.All",)
     decided: ClassVar[frozenset[str]] = frozenset(
         {"verification_txt", "verification_mx", "verification_label", "mx_host", "autodiscover_host", "authentication"})
@@ -61,6 +61,22 @@ class TenantDomain(Module):
             site.graph.add_domain(self._name())
         if self.state == "verified":
             site.graph.verify_domain(self._name())
+
+    def restore(self, site: Site, diff: Diff, before: State | None) -> None:
+        """A verification is taken back by removing the domain; one that was known before is made known again."""
+        if diff.before is not None:
+            site.graph.delete_domain(self._name())
+        if before is not None:
+            site.graph.add_domain(self._name())
+
+    def final(self, site: Site, before: State | None, state: State | None) -> str:
+        """B-11: only a domain that no object uses can be removed."""
+        users = sorted({user.address for user in site.graph.users().values()
+                        if any(each.endswith(f"@{self._name()}") for each in (user.address, user.upn, *user.proxies))})
+        return "" if not users else f"{len(users)} user(s) of the tenant use {self._name()}, {users[0]} first"
+
+    def loses(self, before: State | None, state: State | None) -> Sequence[str]:
+        return ("a domain made known again may get another proof text",) if before is not None else ()
 
     def _name(self) -> str:
         return self.domain.lower().rstrip(".")

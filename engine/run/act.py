@@ -26,7 +26,10 @@ from engine.contract import (
 )
 from engine.run import gates, guards
 from engine.run.floor import ActJob, Floor, JudgeJob, Parked, ReadJob
-from engine.run.plan import drifted, later_token, repair_token
+from engine.run.fold import Past
+from engine.run.handing import joined, moved_on
+from engine.run.handing import told as told_of
+from engine.run.plan import act_token, drifted, later_token, repair_token
 from engine.run.stand import Seen, compare, read
 
 #: After an act whose answer was lost, "absent" is believed only this long after the intent (visibility bound).
@@ -100,7 +103,9 @@ class Acting(Floor):
             return True
         if last == "intent":
             return self._in_doubt(template, one, now)
-        if last == "handed":
+        if last == "handed" and past is not None:
+            if told or moved_on(self.stand.fold, self.journal, one.identity, past, one.diff):
+                return True
             handed = self.stand.fold.handover(one.identity) or {"title": "handed to a person"}
             self.park(template, one.slot, one.row, one,
                       Parked(Phase.HANDED, "handover", str(handed["title"]), now + HANDED_LOOK), handover=handed)
@@ -204,11 +209,13 @@ class Acting(Floor):
         if template.module.effect == "observe":
             return True  # it only asks the service to go on with what was consented to
         past = one.past
-        if past is not None and past.settled_seq:
-            if repair_token(one.identity, past.settled_seq) in self.consents:
+        if past is not None:
+            if past.settled_seq and repair_token(one.identity, past.settled_seq) in self.consents:
                 return True
             if drifted(past):
                 return False
+            if past.last == "undone":
+                return act_token(one.identity, past) in self.consents
         return one.identity in self.consents or later_token(
             template, one.row, self.nth[template.index]) in self.consents
 
@@ -230,6 +237,7 @@ class Acting(Floor):
                     Phase.BLOCKED, "guard", f"{no.guard}: {no.reason}", now + GUARD_LOOK, self.progress))
         if template.module.family == "conversion":
             quota = guards.conversion_quota(self.facts.count_settled(template.module_name))
+            go.sort(key=lambda one: not begun(one.past))
             room = len(go) if quota is None else max(0, quota - len(self.converting))
             for one in go[room:]:
                 self.park(template, one.slot, one.row, one, Parked(
@@ -249,6 +257,8 @@ class Acting(Floor):
                     "the budget of guarded acts is used up",
                     found=f"budget {most}, {self.guarded_acts} done, {len(guarded)} more asked",
                     remedy="Check that this is meant, then raise `budget: {guarded_acts: …}` in the inventory."))
+        # what was begun and is not finished stands first: somebody may be out of reach until it is
+        page = sorted(page, key=lambda one: not begun(one.past))
         for one in page:
             assert one.diff is not None
             self.guarded_acts += bool(guards.names(one.module, one.diff))
@@ -309,11 +319,7 @@ class Acting(Floor):
                 self.record("result", template, one, {"index": index, "ok": False, "fault": _fault(answer)})
                 faults.append((one, answer))
             elif isinstance(answer, Handover):
-                self.record("result", template, one, {"index": index, "ok": True, "handed": {
-                    "title": answer.title, "kind": answer.kind, "text": answer.text}})
-                self.park(template, one.slot, one.row, one, Parked(
-                    Phase.HANDED, "handover", answer.title, self.world.clock.now() + HANDED_LOOK),
-                    handover={"title": answer.title, "kind": answer.kind, "text": answer.text})
+                self.handing.setdefault((index, one.module.handover_group()), []).append((one, answer))
             elif template.module.reads == "journal":
                 self.record("result", template, one, {"index": index, "ok": True})
                 one.state = answer if answer is not None else {"done": True}
@@ -338,6 +344,22 @@ class Acting(Floor):
                 self.fail(template, one, "fault", str(fault), fault.remedy)
         self.acted.setdefault(template.index, []).extend(look)
 
+    def hand_over(self) -> bool:
+        """Give to a person what no program may do: one script for all rows of a group, once all of them are there."""
+        ready = [place for place in self.handing if not (self.acting[place[0]] or place[0] in self.backlog)]
+        for place in ready:
+            template, rows = self.program.templates[place[0]], self.handing.pop(place)
+            # what is out of order comes first, in the script and in the journal
+            rows.sort(key=lambda each: not each[1].urgent)
+            for group in [rows] if place[1] else [[each] for each in rows]:
+                whole, leader = joined([answer for _, answer in group]), group[0][0].identity.hex()
+                for number, (one, _) in enumerate(group):
+                    handed = told_of(whole, number, leader)
+                    self.record("result", template, one, {"index": template.index, "ok": True, "handed": handed})
+                    self.park(template, one.slot, one.row, one, Parked(
+                        Phase.HANDED, "handover", whole.title, self.world.clock.now() + HANDED_LOOK), handover=handed)
+        return bool(ready)
+
     def read_back(self) -> bool:
         """Read what was acted on, as many rows at once as the acts allow: one listing serves them all."""
         begun = False
@@ -350,13 +372,18 @@ class Acting(Floor):
                 if template.module.reads == "listing":
                     self.site.forget()
                 for one in page:
-                    one.past = self.stand.fold.past(one.identity)
+                    self.stand.refresh(one)
                 self.submit(ReadJob(template, page), template.module.connection,
                             lambda template=template, page=page: read(self.site, template, page))  # type: ignore[misc]
                 begun = True
             if not rows:
                 del self.acted[task]
         return begun
+
+
+def begun(past: Past | None) -> bool:
+    """Whether an act has begun and has not settled."""
+    return past is not None and past.last in ("intent", "result", "handed")
 
 
 def _fault(fault: Fault) -> dict[str, Any]:

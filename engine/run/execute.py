@@ -72,7 +72,7 @@ class Run(Acting):
                 self._drain()
                 self._wake()
                 self.flush()
-                self._begun = self.start_acts() | self.read_back() | self._schedule()
+                self._begun = self.start_acts() | self.read_back() | self.hand_over() | self._schedule()
                 if self._begun or self.workers.busy():
                     continue
                 if self._unblock():

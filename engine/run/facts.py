@@ -7,7 +7,7 @@ from datetime import datetime
 
 from engine.contract import Phase, State, Template
 from engine.run import guards
-from engine.run.stand import Stand
+from engine.run.stand import Stand, label
 
 
 class JournalFacts:
@@ -38,8 +38,21 @@ class JournalFacts:
                 return self.stand.before(template.index, slot)
         return None
 
-    def waived(self, kind: str, row: str) -> bool:
-        return self.stand.fold.row_waived(kind, row)
+    def waived(self, kind: str, row: str, *modules: str) -> bool:
+        fold = self.stand.fold
+        if not modules:
+            return fold.row_waived(kind, row)
+        return fold.row_waived(kind, row) and any(
+            fold.waived(kind, row, label(template), template.id) is not None
+            for name in modules for template in self._by_module.get(name, ()) if template.kind == kind)
+
+    def last(self, module_name: str, row: str) -> State | None:
+        for template in reversed(self._by_module.get(module_name, ())):
+            for slot in template.slots_of(row):
+                past = self.stand.past_of(template, slot)
+                if past is not None and past.state_seq:
+                    return self.stand.fold.state(past)
+        return None
 
     def count_settled(self, module_name: str) -> int:
         return sum(self.stand.phases[template.index].count(phase)

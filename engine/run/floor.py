@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from engine.connections import Site
-from engine.contract import Event, Listener, Phase, Program, Template
+from engine.contract import Event, Handover, Listener, Phase, Program, Template
 from engine.run import guards
 from engine.run.facts import JournalFacts
 from engine.run.graph import Selection
@@ -80,6 +80,8 @@ class Floor:
         #: acts under way, and acted rows to be read back, by task
         self.acting: Counter[int] = Counter()
         self.acted: dict[int, list[Seen]] = {}
+        #: what is to be handed to a person, by task and group
+        self.handing: dict[tuple[int, str], list[tuple[Seen, Handover]]] = {}
         self.progress = 0
         self.changed = 0
         #: conversions begun and not read back yet
@@ -193,7 +195,10 @@ class Floor:
     def park(self, template: Template, slot: int, row: str, one: Seen | None, parked: Parked, *,
               ask: Any = None, handover: Any = None, since: datetime | None = None) -> None:
         place = (template.index, slot)
-        self.converting.discard(place)
+        if parked.phase != Phase.HANDED:  # with a person it is still under way
+            self.converting.discard(place)
+        elif template.module.family == "conversion":
+            self.converting.add(place)
         self.stand.phases[template.index][slot] = parked.phase
         self.parked[place] = parked
         if parked.until is not None:

@@ -19,7 +19,7 @@ from engine.run.journal import Journal, Record, Row
 #: What an instance's records may be; the first six tell how far an act has come.
 WORDS = ("", "intent", "result", "handed", "settled", "unsettled", "undone", "parked", "failed")
 _INTENT, _RESULT, _HANDED, _SETTLED, _UNSETTLED, _UNDONE, _PARKED, _FAILED = range(1, 9)
-_CODES = {"intent": _INTENT, "result": _RESULT, "settled": _SETTLED, "unsettled": _UNSETTLED,
+_CODES = {"intent": _INTENT, "undoing": _INTENT, "result": _RESULT, "settled": _SETTLED, "unsettled": _UNSETTLED,
           "undone": _UNDONE, "parked": _PARKED, "failed": _FAILED}
 #: How the result that the engine writes most begins and ends. Keys are sorted: such a body has neither `handed` nor
 #: `state` (nor `fault`), and is known without being decoded.
@@ -185,6 +185,11 @@ class Fold:
         """Whether a person said not to touch it (by name, whatever its kind), or not to touch anything."""
         return "" in self._held_rows or row in self._held_rows
 
+    @property
+    def all_held(self) -> bool:
+        """Whether a person has said not to touch anything."""
+        return "" in self._held_rows
+
     def waived(self, row_kind: str, row: str, task: str, task_id: str | None = None) -> Word | None:
         """The waiver of one task for a row; `task` is its label, or its id."""
         said = self._waived.get((row_kind, row))
@@ -266,6 +271,9 @@ class Fold:
             else:
                 self._waiting[place] = 0
                 self._held[place] = self._intent_at[place] = self._result_at[place] = 0
+                if code == _UNDONE:  # as if it had never been ours; the record itself says how it is now
+                    self._before[place] = self._settled[place] = self._intent[place] = self._attempts[place] = 0
+                    self._state[place] = seq
 
     def _place(self, identity: bytes) -> int:
         place = self._index.get(identity)

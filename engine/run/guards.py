@@ -7,6 +7,7 @@ and ends after an hour. Sources: design of the guards in docs/design.md; require
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,9 +21,13 @@ from engine.modules.base import Module
 MX_SETTLE_MIN = timedelta(hours=72)
 #: C-16 and S1: a cutover mailbox must have been synchronised this recently when MX moves.
 SYNC_AGE_MAX = timedelta(hours=48)
+#: How long a database keeps a disconnected mailbox by default ("Deleted mailbox retention").
+MAILBOX_RETENTION = timedelta(days=30)
 #: J9: conversions begin with one, go on with twenty, then all.
 CONVERSION_STEPS = (1, 20)
 
+#: Names under which clients look for their server (MS-OXDISCO, section 3.1.5).
+_LEADS_CLIENTS = re.compile(r"(_autodiscover\._tcp|autodiscover)(\.|$)")
 MICROSOFT_MX = (".mail.protection.outlook.com.", ".mx.microsoft.")
 
 
@@ -47,11 +52,17 @@ class Facts(Protocol):
         """Since when the first task of that module (of those on DNS) has held for the row."""
         ...
 
+    def last(self, module_name: str, row: str) -> State | None:
+        """The state last recorded of a task of that module; None: none was."""
+        ...
+
     def before(self, module_name: str, row: str) -> State | None:
         """The state before our first change, of the first task of that module."""
         ...
 
-    def waived(self, kind: str, row: str) -> bool: ...
+    def waived(self, kind: str, row: str, *modules: str) -> bool:
+        """Whether a person has waived a task of one of these modules for the row; none named: any task of it."""
+        ...
 
     def count_settled(self, module_name: str) -> int:
         """How many rows of that module's task are done."""
@@ -72,6 +83,9 @@ class Act:
     row: str
     module: Module
     diff: Diff
+    #: it takes an earlier act back; `since`: when that act was seen done
+    back: bool = False
+    since: datetime | None = None
 
 
 def _values(found: object) -> frozenset[str]:
@@ -97,11 +111,14 @@ def names(module: Module, diff: Diff) -> tuple[str, ...]:
             gained = any(not _in_cloud(value) for value in before - after) or any(map(_in_cloud, after - before))
             found = ("mx_to_cloud",) if gained or not lost else ()
             return (*found, "mx_back") if lost else found
-        moves = diff.verb != "create" or record_type == "CNAME"
-        if (owner == "autodiscover" or owner.startswith("autodiscover.")) and moves:
+        if record_type in ("CNAME", "A", "AAAA", "SRV") and _LEADS_CLIENTS.match(owner):
             return ("autodiscover_moved",)
     if family == "batch" and diff.verb == "delete":
         return ("batch_removed",)
+    # a batch that is about to be made, or was never started, has nothing to lose
+    stood = (diff.before or {}).get("status") not in (None, "Created")
+    if family == "sync" or (family == "batch" and diff.verb == "change" and stood):
+        return ("batch_restarted",)
     if family == "conversion" and diff.verb != "create":
         return ("mailbox_converted",)
     if family == "directory_sync" and any(
@@ -112,6 +129,18 @@ def names(module: Module, diff: Diff) -> tuple[str, ...]:
     if family == "licence" and diff.verb == "delete":
         return ("licence_removed",)
     return ()
+
+
+def names_back(module: Module, diff: Diff) -> tuple[str, ...]:
+    """The guards that stand before taking an act back. What an undo loses or leaves is named by its preview."""
+    family = module.key().partition("/")[0]
+    if family == "dns":
+        return tuple(name for name in names(module, diff) if name != "autodiscover_moved")
+    if family == "conversion":
+        return ("mailbox_reconnected",)
+    if family == "licence" and any(change.field == "assigned" and change.after is False for change in diff.changes):
+        return ("licence_removed",)
+    return () if family == "batch" else names(module, diff)
 
 
 def names_later(family: str) -> tuple[str, ...]:
@@ -131,11 +160,13 @@ class Guards:
             "mx_to_cloud": self._mx_to_cloud,
             "mx_back": self._mx_back,
             "batch_removed": self._batch_removed,
+            "batch_restarted": self._batch_restarted,
             "mailbox_converted": self._mailbox_converted,
             "directory_sync_off": self._directory_sync_off,
             "autodiscover_moved": self._autodiscover_moved,
             "endpoint_changed": self._endpoint_changed,
             "licence_removed": self._licence_removed,
+            "mailbox_reconnected": self._mailbox_reconnected,
         }
 
     @property
@@ -148,7 +179,7 @@ class Guards:
         found = []
         for act in acts:
             verdicts = []
-            for guard in names(act.module, act.diff):
+            for guard in (names_back if act.back else names)(act.module, act.diff):
                 if self.facts.overridden(guard, act.row):
                     verdicts.append(Verdict(guard, True, "overridden"))
                     continue
@@ -198,19 +229,14 @@ class Guards:
         if not mailboxes:
             return Verdict(guard, False, "no mailbox of the batch is known: an empty list proves nothing")
         idle = [address for address in mailboxes if self._has_a_person(address)
-                and not self.facts.waived("mailboxes", address) and not self.facts.proven("mailbox_use", address)]
+                and not self.facts.waived("mailboxes", address, "mailbox_use", *_MOVES)
+                and not self.facts.proven("mailbox_use", address)]
         if idle:
             return Verdict(guard, False, self._first(idle, "mailbox(es) whose people do not work in the cloud (B-44)"))
         if self.staged:
-            source = self.site.directory.mailboxes()
             for address in mailboxes:
-                if self.facts.waived("mailboxes", address):
-                    continue
-                found = source.get(address)
-                if found is not None and found.is_mailbox:
-                    return Verdict(guard, False, f"{address} is not converted yet (S-34 b)")
-                if not self.facts.proven("delivery_probe", address):
-                    return Verdict(guard, False, f"forwarding of {address} is not proven yet (S-34 b)")
+                if left := self._left_behind(address):
+                    return Verdict(guard, False, left)
         else:
             ends = []
             for domain in self._related("batches", batch, "domains"):
@@ -226,7 +252,7 @@ class Guards:
                 return Verdict(guard, False, "other mail systems may still use the old MX (B-42)", end)
             users = self.site.exchange_online.migration_users()
             for address in mailboxes:
-                if self.facts.waived("mailboxes", address):
+                if self.facts.waived("mailboxes", address, *_MOVES):
                     continue
                 user = users.get(address)
                 if user is None or user.last_success is None or user.last_success < end:
@@ -235,6 +261,49 @@ class Guards:
         if not self.facts.approved(act.template, act.row):
             return Verdict(guard, False, "no valid approval stands before it")
         return Verdict(guard, True, "the waits are over, every mailbox is done, the history is exported; approved")
+
+    def _left_behind(self, address: str) -> str:
+        """S-34: why something of a staged mailbox may be left at the source; "" when nothing can be.
+
+        (b) it is converted, and forwarding is proven; or (c), once MX has moved: it forwards, and its source holds no
+        more items than were compared. That it was synced after the switch, as the page says for cutover, is no proof:
+        the service does not synchronise a staged batch again, and a restart moves the stamp without copying.
+        """
+        if self.facts.waived("mailboxes", address, *_MOVES):
+            return ""
+        found = self.site.directory.mailboxes().get(address)
+        if found is None or not found.is_mailbox:
+            if self.facts.proven("delivery_probe", address) or self.facts.waived("mailboxes", address, *_CONVERTS):
+                return ""
+            return f"forwarding of {address} is not proven yet (S-34 b)"
+        why = f"{address} is not converted yet (S-34 b); a later sync is not waited for, a staged batch has none"
+        moved = [self.facts.held_since("mx_switch", each) for each in self._related("mailboxes", address, "domains")]
+        if not moved or None in moved or not self.facts.waived("mailboxes", address, *_CONVERTS):
+            return why
+        if found.target_address is None:
+            return f"{address} is not converted, and its mail is not forwarded (S-34 c)"
+        compared = self.facts.last("item_counts", address)
+        now = self.site.ews.count(address).items
+        held = (compared or {}).get("source_items")
+        if not isinstance(held, int) or now > held:
+            return (f"{address} is not converted, and its source may hold newer items: {now} now, {held} were "
+                    "compared (S-34 c)")
+        return ""
+
+    def _batch_restarted(self, act: Act, now: datetime) -> Verdict:
+        """S-34: a batch with a converted mailbox is never restarted: it would fail it, and move the stamp."""
+        guard = "batch_restarted"
+        if not self.staged:
+            return Verdict(guard, True, "a cutover converts nothing")
+        batches = [act.row] if act.template.kind == "batches" else list(
+            self._related("mailboxes", act.row, "batches"))
+        source = self.site.directory.mailboxes()
+        for address in (each for batch in batches for each in self._related("batches", batch, "mailboxes")):
+            found = source.get(address)
+            if found is not None and not found.is_mailbox:
+                return Verdict(guard, False, f"{address} of the same batch is converted already; "
+                                             "put the mailbox into a batch of its own")
+        return Verdict(guard, True, "no mailbox of the batch is converted")
 
     def _mailbox_converted(self, act: Act, now: datetime) -> Verdict:
         """S-27, S3, J9: synced, counts compared, properties saved; one first, then twenty, then all."""
@@ -245,7 +314,7 @@ class Guards:
         found = self.site.exchange_online.recipients().get(address)
         if found is None or found.type != "mailbox":
             return Verdict(guard, False, "there is no cloud mailbox under the same address")
-        if not self.facts.proven("item_counts", address):
+        if not self.facts.proven("item_counts", address) and not self.facts.waived("mailboxes", address, "item_counts"):
             return Verdict(guard, False, "the item counts of source and cloud were not compared")
         if not (act.diff.before or {}).get("saved"):
             return Verdict(guard, False, "its properties could not be saved before the conversion")
@@ -284,6 +353,17 @@ class Guards:
             return Verdict("licence_removed", True, "approved")
         return Verdict("licence_removed", False, "removing a licence disables the mailbox after 30 days; no approval")
 
+    def _mailbox_reconnected(self, act: Act, now: datetime) -> Verdict:
+        """S-27, U: a disconnected mailbox is deleted when its retention ends."""
+        guard = "mailbox_reconnected"
+        if act.since is None:
+            return Verdict(guard, None, "nobody knows when it was converted")
+        end = act.since + MAILBOX_RETENTION
+        if now >= end:
+            return Verdict(guard, False, f"converted {act.since:%Y-%m-%d}: its mailbox was kept until {end:%Y-%m-%d}, "
+                                         "unless the database keeps deleted mailboxes longer")
+        return Verdict(guard, True, f"the disconnected mailbox is kept until {end:%Y-%m-%d}")
+
     # ------------------------------------------------------------------------------- what they share
 
     def _domain(self, act: Act) -> str:
@@ -311,26 +391,29 @@ class Guards:
         users = self.site.exchange_online.migration_users()
         cloud = self.site.exchange_online.recipients()
         licensed = self.site.graph.licensed_addresses()
+        waived = self.facts.waived
         left = []
         for found in ours:
             address = found.address
-            if self.facts.waived("mailboxes", address):
+            if self.facts.waived("mailboxes", address, *_MOVES):
                 continue
             user, there = users.get(address), cloud.get(address)
             if there is None or there.type != "mailbox":
                 left.append(f"{address}: no cloud mailbox")
-            elif converted and found.is_mailbox:
+            elif converted and found.is_mailbox and not waived("mailboxes", address, *_CONVERTS):
                 left.append(f"{address}: not converted")
             elif not converted and (user is None or user.state != "synced") and sync_age:
                 left.append(f"{address}: not synced")
             elif not converted and sync_age and (user is None or user.last_success is None
                                                  or now - user.last_success > SYNC_AGE_MAX):
                 left.append(f"{address}: last synced more than 48 hours ago")
-            elif address not in licensed and self._needs_licence(address):
+            elif address not in licensed and self._needs_licence(address) and not waived(
+                    "mailboxes", address, "licence"):
                 left.append(f"{address}: no licence (licences come before MX: C-22)")
-            elif converted and not self.facts.proven("delivery_probe", address):
+            elif converted and not self.facts.proven("delivery_probe", address) and not waived(
+                    "mailboxes", address, *_CONVERTS, "delivery_probe"):
                 left.append(f"{address}: forwarding not proven")
-            elif not self.facts.proven("item_counts", address):
+            elif not self.facts.proven("item_counts", address) and not waived("mailboxes", address, "item_counts"):
                 left.append(f"{address}: counts not compared")
         for kind in ("groups", "recipients"):
             for address in self._related("domains", domain, kind):
@@ -367,6 +450,10 @@ def conversion_quota(done: int) -> int | None:
 def _seconds(value: object) -> int:
     return value if isinstance(value, int) else 0
 
+
+#: A waiver of one of these says that the mailbox does not move, or is not converted: what rests on it falls away.
+_MOVES = ("mailbox_sync", "cloud_recipient")
+_CONVERTS = ("mail_user_conversion",)
 
 #: Phases that prove a thing for a guard.
 PROVEN = frozenset({Phase.DONE, Phase.SUPERSEDED})

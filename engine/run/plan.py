@@ -58,6 +58,12 @@ def repair_token(identity: bytes, settled_seq: int) -> bytes:
     return blake2b(identity + str(settled_seq).encode(), digest_size=16).digest() + b"R"
 
 
+def act_token(identity: bytes, past: Past | None) -> bytes:
+    """Consent to an act as predicted; to doing again what was taken back, once, for this time."""
+    undone = past is not None and past.last == "undone"
+    return repair_token(identity, past.state_seq) if undone and past is not None else identity
+
+
 def drifted(past: Past) -> bool:
     """Had settled, and nothing of ours has been begun since: a difference found now is somebody else's doing."""
     return bool(past.settled_seq) and past.last in ("settled", "unsettled")
@@ -244,7 +250,7 @@ class Preview:
         if not self.stand.selected(template, one.row):
             self._add(template, "skipped", "not selected", one.row)
             return
-        self.plan.tokens.add(one.identity)
+        self.plan.tokens.add(act_token(one.identity, one.past))
         stand = self.stand
         guarded: dict[str, str] = {}
         for name in guards.names(one.module, one.diff):
@@ -302,7 +308,7 @@ class Preview:
     def _later(self, template: Template, row: str, slot: int, after: str, one: Seen | None = None) -> None:
         if template.module.effect != "observe" and self.stand.selected(template, row):
             if one is not None:
-                self.plan.tokens.add(one.identity)
+                self.plan.tokens.add(act_token(one.identity, one.past))
             else:
                 self.plan.tokens.add(later_token(template, row, self.nth[template.index]))
         self._dates(template, slot)

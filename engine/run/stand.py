@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
@@ -75,6 +75,8 @@ class Seen:
     key: str
     identity: bytes
     past: Past | None
+    #: how it was before our first change, where an act has begun and the module goes on with it (`goes_on`)
+    origin: State | None = None
     state: State | None = None
     diff: Diff | None = None
     unknown: Unknown | None = None
@@ -292,11 +294,8 @@ class Stand:
                 words.append(Word(slot, "unknown", module.reason, needs=module.needs))
                 continue
             assert isinstance(module, Module)
-            key = module.key()
-            nth = self._nth(template, row, key, what) if shared else 0
-            identity = identity_of(kind, row, key, what, nth)
-            past = fold.past(identity)
-            one = Seen(slot, row, module, key, identity, past)
+            one = self.instance(template, slot, module, what)
+            past = one.past
             if shared and self._superseded(template, one):
                 words.append(Word(slot, "superseded", seen=one))
                 continue
@@ -316,6 +315,22 @@ class Stand:
                     continue
             seen.append(one)
         return seen, words
+
+    def instance(self, template: Template, slot: int, module: Module, what: str | None = None) -> Seen:
+        """One row of a task, bound: what it owns, under which identity, and what the journal knows of it."""
+        row, key = template.row(slot), module.key()
+        what = meaning(module) if what is None else what
+        nth = self._nth(template, row, key, what) if template.module.family in self.shared_families else 0
+        identity = identity_of(template.kind, row, key, what, nth)
+        past = self.fold.past(identity)
+        begun = module.goes_on and past is not None and past.last in ("intent", "result", "handed")
+        return Seen(slot, row, module, key, identity, past, self.fold.before(past) if begun and past else None)
+
+    def refresh(self, one: Seen) -> None:
+        """What the journal knows of a row by now, after an act on it."""
+        one.past = self.fold.past(one.identity)
+        if one.module.goes_on and one.origin is None and one.past is not None:
+            one.origin = self.fold.before(one.past)
 
     def _superseded(self, template: Template, one: Seen) -> bool:
         """A later task of this program has begun on the same thing: this one is not compared with reality any more.
@@ -379,21 +394,20 @@ class Stand:
             rows = (row,) if how == "same" else (
                 self.program.rows.related(approval.kind, row, below.kind) if how == "related" else ())
             for slot in (slot for each in rows for slot in below.slots_of(each)):
-                past = self._past_of(below, slot)
+                past = self.past_of(below, slot)
                 if past is not None and past.intent_seq:
                     return True
         return False
 
-    def _past_of(self, template: Template, slot: int) -> Past | None:
+    def past_of(self, template: Template, slot: int) -> Past | None:
+        """What is recorded of one row of a task; None while it cannot be bound."""
         try:
             module = template.bind(slot, self)
         except Invalid:
             return None
         if isinstance(module, Unknown):
             return None
-        row, key, what = template.row(slot), module.key(), meaning(module)
-        nth = self._nth(template, row, key, what) if template.module.family in self.shared_families else 0
-        return self.fold.past(identity_of(template.kind, row, key, what, nth))
+        return self.instance(template, slot, module).past
 
     def approvals_before(self, template: Template, row: str) -> Iterator[tuple[Template, int]]:
         """The approvals directly before a task: of the same row, or of the rows it is related to."""
@@ -444,4 +458,8 @@ def compare(page: Sequence[Seen], answers: Mapping[str, State | Unknown | None])
             one.unknown, one.diff = answer, None
         else:
             one.unknown, one.state = None, answer
-            one.diff = one.module.difference(answer)
+            if one.origin is None:
+                one.diff = one.module.difference(answer)
+            else:
+                found = one.module.remaining(one.origin, answer)
+                one.diff = replace(found, origin=one.origin) if found is not None else None

@@ -15,8 +15,8 @@ from engine.contract import Plain
 from engine.run.journal import Journal, Record
 
 #: Records of instances, and the phase each leaves its row in until the next; `parked` says its own.
-_PHASES = {"intent": "acting", "result": "acting", "settled": "done", "unsettled": "ready", "undone": "pending",
-           "parked": "", "failed": "failed"}
+_PHASES = {"intent": "acting", "undoing": "acting", "result": "acting", "settled": "done", "unsettled": "ready",
+           "undone": "pending", "parked": "", "failed": "failed"}
 _KINDS = tuple(_PHASES)
 _OPEN = frozenset({"parked", "failed"})
 #: What people say, about rows.
@@ -191,9 +191,10 @@ def tell(record: Record) -> str:
     """One record of a row as a clause, for people; empty for what says nothing by itself."""
     body = record.body
     match record.kind:
-        case "intent":
+        case "intent" | "undoing":
             changes = ", ".join(f"{name}: {before} → {after}" for name, before, after in body.get("changes", ()))
-            return f"{body['verb']}" + (f" ({changes})" if changes else "")
+            verb = body["verb"] if record.kind == "intent" else "taking back"
+            return f"{verb}" + (f" ({changes})" if changes else "")
         case "result":
             fault = body.get("fault")
             if fault:
@@ -208,7 +209,8 @@ def tell(record: Record) -> str:
         case "failed":
             return f"failed: {body['reason']}"
         case "undone":
-            return "written back"
+            by = f" by {body['by']}" if body.get("by") else ""
+            return f"taken back{by}" + (f": {body['reason']}" if body.get("reason") else "")
     return f"{record.kind} by {body.get('by', '?')}" + (f": {body['reason']}" if body.get("reason") else "")
 
 

@@ -66,8 +66,11 @@ def waive(journal: Journal, *, task: str, rows: Sequence[str] = (), by: str, rea
 
 
 def retry(journal: Journal, *, task: str, rows: Sequence[str] = (), by: str, reason: str = "") -> Said:
-    """Try again what failed; rows that are named may also be waiting or blocked."""
-    phases = ("failed", "waiting", "blocked") if rows else ("failed",)
+    """Try again what failed; rows that are named may also be waiting, blocked or handed to a person.
+
+    What was handed over is taken back by it, and handed out anew as the world then asks for.
+    """
+    phases = ("failed", "waiting", "blocked", "handed") if rows else ("failed",)
     chosen = _chosen(journal, task, rows, "has failed", lambda each: each.phase in phases)
     return _say(journal, "retried", chosen, by, reason)
 

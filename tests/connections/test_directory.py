@@ -73,7 +73,7 @@ def test_saved_attributes_are_raw_and_whole(lab: Stand) -> None:
     recipient, attributes = one
     assert attributes["msExchMailboxSecurityDescriptor"] == entry.attributes["msExchMailboxSecurityDescriptor"]
     assert attributes["proxyAddresses"] == entry.attributes["proxyAddresses"]
-    backup = client(lab).attributes(recipient.guid)
+    backup = client(lab).object(recipient.guid)[1]
     assert backup == {name: values for name, values in attributes.items() if name in backup}
     assert "homeMDB" in backup and "uSNChanged" not in backup
 

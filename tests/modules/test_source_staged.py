@@ -176,7 +176,9 @@ def test_6_a_mailbox_becomes_a_mail_user_and_comes_back_whole(lab: Lab) -> None:
         other.apply(lab.site, Diff("change", (), stale))
     assert lab.read(other) == diff.before
 
-    lab.site.directory.modify(str(after["dn"]), MailUserConversion.restore_changes(before["saved"]))  # type: ignore[arg-type]
+    back = conversion.restore_diff(before, after)
+    assert back is not None
+    conversion.restore(lab.site, back, before)
     again = lab.read(conversion)
     assert again is not None
     assert {**again, "usn": 0} == {**before, "usn": 0}

@@ -15,7 +15,7 @@ import pytest
 from engine.connections import Site
 from engine.contract import Event, Outcome, Plan, Program
 from engine.language.resolve import resolve
-from engine.run import execute, plan
+from engine.run import execute, plan, undo
 from engine.run.graph import Selection
 from engine.run.journal import Journal
 from engine.world import InlineWorkers, StillClock, World
@@ -85,6 +85,33 @@ class Migration:
         try:
             return execute.run(self.program(), self.site(world), journal, world, selection=Selection(**selection),
                                wait=wait, listener=self.events.append, consent=consent)
+        finally:
+            journal.close()
+
+    def undo_plan(self, *rows: str, task: str | None = None, **more: Any) -> undo.UndoPlan:
+        world = self.world()
+        journal = self.journal()
+        try:
+            return undo.preview(self.program(), self.site(world), journal, world, rows=rows, task=task, **more)
+        finally:
+            journal.close()
+
+    def undo(self, *rows: str, task: str | None = None, wait: bool = False,
+             consent: Callable[[undo.UndoPlan], bool] = lambda _: True, **more: Any) -> undo.UndoOutcome | None:
+        world = self.world()
+        journal = self.journal()
+        self.events.clear()
+        try:
+            return undo.undo(self.program(), self.site(world), journal, world, rows=rows, task=task, by="kim",
+                             reason="test", wait=wait, listener=self.events.append, consent=consent, **more)
+        finally:
+            journal.close()
+
+    def say(self, word: Callable[..., Any], **more: Any) -> None:
+        """A person's word of `engine.run.words`."""
+        journal = self.journal()
+        try:
+            word(journal, by="kim", **more)
         finally:
             journal.close()
 

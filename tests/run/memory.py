@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar
 from engine.connections import Site
 from engine.contract import AtLeast, Diff, Fault, Handover, InDoubt, Outlook, State, Waiting, Want
 from engine.modules.approval import Approval
-from engine.modules.base import Acted, Effect, Module, Reading, Reads
+from engine.modules.base import Acted, Effect, Module, Reading, Reads, Undo
 from engine.modules.checklist import Checklist
 
 
@@ -28,6 +28,8 @@ class Remote:
     read_faults: dict[str, Fault] = field(default_factory=dict)
     act_faults: dict[str, list[Fault]] = field(default_factory=dict)
     by_hand: set[str] = field(default_factory=set)
+    #: what cannot be taken back, and why
+    final: dict[str, str] = field(default_factory=dict)
     #: the benchmark's things, small: family → name → value, both the row's own texts
     steps: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -93,6 +95,30 @@ class Thing(Module):
             raise fault
         return None
 
+    def restore(self, site: Site, diff: Diff, before: State | None) -> Handover | None:
+        side, key = remote(site), self.key()
+        faults = side.act_faults.get(key)
+        fault = faults.pop(0) if faults else None
+        if fault is not None and not isinstance(fault, InDoubt):
+            raise fault
+        if key in side.by_hand:
+            return Handover("text", f"set {key} back", f"set {key} back")
+        side.effects[f"{key} restore"] += 1
+        if before is None:
+            side.things.pop(key, None)
+        else:
+            back = {change.field: change.after for change in diff.changes}
+            side.things[key] = {**side.things.get(key, {}), **back}
+        if fault is not None:
+            raise fault
+        return None
+
+    def final(self, site: Site, before: State | None, state: State | None) -> str:
+        return remote(site).final.get(self.key(), "")
+
+    def loses(self, before: State | None, state: State | None) -> Sequence[str]:
+        return (f"what {self.name} did meanwhile",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ladder(Thing):
@@ -122,6 +148,7 @@ class Letter(Module):
     family: ClassVar[str] = "letter"
     connection: ClassVar[str] = "memory"
     effect: ClassVar[Effect] = "send"
+    undo: ClassVar[Undo] = "none"
     reads: ClassVar[Reads] = "journal"
 
     id: Annotated[str, "Mark."]
