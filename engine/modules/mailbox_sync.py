@@ -26,7 +26,7 @@ class MailboxSync(Module):
     """
 
     address: Annotated[str, "Primary address of the mailbox."]
-    batch: Annotated[str, "Name of its batch."]
+    batch: Annotated[str, "Name of its batch; a cutover's group need not say it."] = ""
     stalled_after: Annotated[timedelta, "A copy without progress for so long is told as stalled (B-32)."] = timedelta(
         hours=3)
 
@@ -53,7 +53,7 @@ class MailboxSync(Module):
 
     def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
         if state is None:
-            return Waiting(f"the batch {self.batch} does not list it yet")
+            return Waiting(f"{f'the batch {self.batch} does not list' if self.batch else 'no batch lists'} it yet")
         status, error = str(state["status"]), str(state["error"] or "")
         if state["state"] == "failed":
             known = classify(error)
@@ -81,7 +81,7 @@ class MailboxSync(Module):
         user = site.exchange_online.migration_users().get(self.address.lower())
         if user is None:
             raise Rejected("exchange_online", f"no batch lists {self.address}",
-                           remedy=f"check that the batch {self.batch} holds it")
+                           remedy=f"check that {self.batch or 'the batch'} holds it")
         site.exchange_online.invoke("Start-MigrationUser", Identity=user.identity)
 
     @classmethod

@@ -7,6 +7,7 @@ A transcript is like those of test_transcripts.py; between the commands stand li
     % list anna ben         the batch's file names these mailboxes
     % kind cutover          the first line: the organisation; staged without it
     % mailboxes anna ben    whom it has
+    # holds: B-33            the first line: the requirements whose failure it shows
 
 To write them anew after a wanted change: `python -m tests.cli.test_service_transcripts`, then read the diff.
 """
@@ -27,6 +28,7 @@ import pytest
 from engine import rehearse
 from engine.cli import main
 from engine.world import World
+from tests.cli.test_transcripts import HOLDS, marked
 from tests.modules.lab_cloud import Lab
 from tests.modules.service_stand import ENDPOINT, address, list_file, organisation, service
 
@@ -38,7 +40,7 @@ CHANGING = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?(?: UTC|Z|\+00:
 
 def replay(text: str, folder: Path) -> str:
     """The transcript as it reads now."""
-    told = [line for line in text.splitlines() if line[:2] in ("$ ", "% ")]
+    told = [line for line in text.splitlines() if line[:2] in ("$ ", "% ", "# ")]
     settings = dict(line[2:].partition(" ")[::2] for line in told if line.startswith(("% kind", "% mailboxes")))
     kind, names = settings.get("kind", "staged"), settings.get("mailboxes", "anna ben carla").split()
     described = organisation(kind, {name: {} for name in names})
@@ -62,6 +64,8 @@ def replay(text: str, folder: Path) -> str:
 
 
 def _played(line: str, lab: Lab, home: Path) -> list[str]:
+    if line.startswith(HOLDS):
+        return [line]
     if line.startswith("% "):
         word, _, rest = line[2:].partition(" ")
         if word == "fault":
@@ -82,7 +86,7 @@ def _played(line: str, lab: Lab, home: Path) -> list[str]:
     return [line, said.rstrip("\n"), *([f"[exit {code}]"] if code else []), ""]
 
 
-@pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [marked(path) for path in TRANSCRIPTS])
 def test_transcript(path: Path, tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert replay(text, tmp_path) == text

@@ -4,6 +4,7 @@ the recovery after the fix where the service allows one (migration-service notes
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -129,13 +130,17 @@ def test_a_copy_without_progress_is_told_as_stalled_with_what_to_do(staged: Lab,
 @pytest.mark.requirement("B-26", "B-22")
 def test_the_availability_test_says_what_is_wrong_with_the_way_to_the_source(staged: Lab, error: str) -> None:
     staged.control("/fault", {"kind": "endpoint", "error": error})
+    test = EndpointTest(endpoint=ENDPOINT, max_age=timedelta(seconds=0))
+    staged.pass_time(60)
     with pytest.raises(Rejected) as refused:
-        staged.act(EndpointTest(endpoint=ENDPOINT))
+        staged.act(test)
     assert refused.value.code == error and refused.value.remedy == BY_ID[error].remedy
     assert BY_ID[error].cause in refused.value.text
     staged.control("/fault", {"kind": "endpoint", "error": None})
-    found = staged.act(EndpointTest(endpoint=ENDPOINT))
-    assert isinstance(found, dict) and found["result"] == "Success"
+    staged.pass_time(60)
+    staged.act(EndpointTest(endpoint=ENDPOINT))
+    found = staged.settled(EndpointTest(endpoint=ENDPOINT))
+    assert found is not None and found["result"] == "Success"
 
 
 @pytest.mark.requirement("B-21")
@@ -166,9 +171,9 @@ def test_a_mailbox_of_another_batch_is_refused_by_the_service_itself(staged: Lab
 
 
 @pytest.mark.requirement("C-14")
-def test_a_cutover_while_directory_synchronisation_is_on_is_refused(staged: Lab, tmp_path: Path) -> None:
-    with pytest.raises(Rejected) as refused:
-        staged.act(batch(tmp_path, "created", "Everybody"))
+def test_a_cutover_while_directory_synchronisation_is_on_is_refused(tmp_path: Path) -> None:
+    with service("staged", tmp_path, {"anna": {}}) as lab, pytest.raises(Rejected) as refused:
+        lab.act(batch(tmp_path, "created", "Everybody"))
     assert "E19" in refused.value.remedy and "C-07" in refused.value.remedy
 
 
