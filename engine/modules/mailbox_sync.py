@@ -38,6 +38,10 @@ class MailboxSync(Module):
     settles_within: ClassVar[timedelta] = timedelta(hours=1)
     look_again: ClassVar[timedelta] = timedelta(minutes=15)
     rights: ClassVar[tuple[str, ...]] = ("Migration",)
+    by_person: ClassVar[tuple[str, ...]] = (
+        "Exchange admin centre > Migration > Batch > View details: the mailbox's status, its report to download.",
+        "Get-MigrationUser; Get-MigrationUserStatistics -Identity ADDRESS -IncludeReport; "
+        "Start-MigrationUser -Identity ADDRESS.")
 
     def key(self) -> str:
         return f"sync/{self.address.lower()}"

@@ -204,7 +204,8 @@ def commonest(users: Sequence[MigrationUser]) -> tuple[str, int]:
 def digest(addresses: Iterable[str]) -> str:
     """One short text for a set of addresses, whatever their order."""
     members = sorted(set(addresses))
-    return f"{len(members)} mailboxes, {blake2b(chr(10).join(members).encode(), digest_size=8).hexdigest()}"
+    noun = "mailbox" if len(members) == 1 else "mailboxes"
+    return f"{len(members)} {noun}, {blake2b(chr(10).join(members).encode(), digest_size=8).hexdigest()}"
 
 
 def _file(path: str) -> tuple[bytes, tuple[str, ...]]:
