@@ -214,3 +214,33 @@ def test_a_batch_is_not_running_when_its_endpoint_is_changed(lab: Lab, tmp_path:
         lab.act(endpoint(max_concurrent_migrations=10))
     assert "can't be changed while batch" in refused.value.text
     assert address("anna") in lab.site.exchange_online.migration_users()
+
+
+# ---------------------------------------------------------------------------------------------- the account
+
+
+@pytest.mark.requirement("B-20")
+def test_another_account_is_given_to_the_endpoint_by_a_person_and_read_back(lab: Lab) -> None:
+    assert lab.site.exchange_online.endpoints()[ENDPOINT].account == "corp\\migadmin"
+    lab.pass_time(60)
+    other = endpoint(account="migadmin@contoso.com")  # the same person, written as an e-mail address
+    diff = other.difference(lab.read(other))
+    assert diff is not None and [change.field for change in diff.changes] == ["account"]
+    assert other.by_hand(lab.site)
+    handed = lab.act(other)
+    assert isinstance(handed, Handover) and "-UserName 'migadmin@contoso.com'" in handed.text
+    said = lab.control("/desk", {"script": handed.text, "user": "migadmin@contoso.com",
+                                 "password": lab.ready["connections"]["directory"]["password"]})
+    assert said["ok"], said
+    state = lab.settled(other)
+    assert state is not None and state["account"] == "migadmin@contoso.com"
+
+
+@pytest.mark.requirement("B-20")
+@pytest.mark.parametrize(("account", "well"), [
+    ("CORP\\migadmin", True), ("migadmin@contoso.com", True), ("migadmin", False), ("CORP\\", False),
+    ("migadmin@contoso", False), ("CORP\\mig admin", False)])
+def test_an_account_is_a_domain_and_a_name_or_an_address(account: str, well: bool) -> None:
+    found = [each for each in endpoint(account=account).problems() if each.startswith("account:")]
+    assert (found == []) == well
+    assert well or "DOMAIN\\user" in found[0]
