@@ -29,11 +29,11 @@ CUTOVER = ("E05", "E20", "E21", "E25")
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("staged")
-    names: dict[str, dict[str, Any]] = {"anna": {}, "ben": {}, "e23": {}}
+    names: dict[str, dict[str, Any]] = {"anna": {}, "ben": {}, "dora": {}, "e23": {}}
     names |= {error.lower(): {"fail": error} for error in (*STAGED, "E14", "E15")}
     with service("staged", folder, names) as lab:
         # anna and ben stay where they are for the tests of the other doors
-        list_file(folder, [name for name in names if name not in ("anna", "ben", "e14", "e15")])
+        list_file(folder, [name for name in names if name not in ("anna", "ben", "dora", "e14", "e15")])
         lab.control("/fault", {"kind": "skipped", "address": address("e23"), "count": 3, "listed": False})
         lab.act(batch(folder))
         yield lab
@@ -255,3 +255,13 @@ def test_a_fault_that_has_a_remedy_keeps_it_and_its_class() -> None:
         fault = kind("exchange_online", "The source mailbox: Couldn't connect to the source mailbox.", remedy="ours")
         assert explained(fault) is fault and fault.remedy == "ours"
     assert "B-07" in explained(Rejected("exchange_online", "Couldn't connect to the source mailbox.")).remedy
+
+
+def test_statistics_that_cannot_be_read_do_not_hide_a_copy_that_goes_on(staged: Lab, tmp_path: Path) -> None:
+    staged.control("/fault", {"kind": "mailbox", "address": address("dora"), "error": "E13"})
+    list_file(tmp_path, ["dora"], "Going")
+    staged.act(batch(tmp_path, "started", "Going"))
+    staged.pass_time(600)
+    staged.control("/fault", {"kind": "refuse", "match": "exo Get-MigrationUserStatistics", "error": "E27", "times": 9})
+    state = staged.read(sync("dora"))
+    assert state is not None and state["status"] == "Syncing" and state["stalled_minutes"] is None
