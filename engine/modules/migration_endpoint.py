@@ -144,8 +144,6 @@ class MigrationEndpoint(Module):
                                 f"Set-MigrationEndpoint -Identity {quoted(self.name)} -Credentials "
                                 f"{self._credential()}\n")
             site.exchange_online.invoke("Set-MigrationEndpoint", Identity=self.name, Credentials=credential)
-                            "Connect-ExchangeOnline\n"
-                            f"Set-MigrationEndpoint -Identity {quoted(self.name)} -Credentials {self._credential()}\n")
         names = {"exchange_server": "ExchangeServer", "rpc_proxy_server": "RpcProxyServer",
                  "max_concurrent_migrations": "MaxConcurrentMigrations",
                  "max_concurrent_incremental_syncs": "MaxConcurrentIncrementalSyncs"}
