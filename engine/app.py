@@ -141,11 +141,11 @@ def check(file: Path, inventory: Path | None, extra_vars: Mapping[str, str], wor
 
     Raises Invalid. What a file is, its content says: CSV by its suffix, an inventory is a mapping, a playbook a list.
     """
-    if file.suffix.lower() == ".csv":
+    if file.suffix.lower() in (".csv", ".txt", ".xlsx", ".xls"):
         from engine.connections import batch_csv
 
         batch = batch_csv.read(file)
-        return Checked("batch", f"{len(batch.addresses):,} mailboxes", ())
+        return Checked("batch", f"{len(batch.addresses):,} mailboxes", batch.warnings)
     if file.is_file() and _is_mapping(file):
         from engine.language import inventory as inventories
 

@@ -235,7 +235,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     each.add_argument("--keep", metavar="DIR", help="keep journal, exports and the engine's output here")
     _json(each, "the result as one JSON value")
 
-    each = add("inventory", "list, import or split rows")
+    each = add("inventory", "list, import or split rows; convert a batch's list")
     kinds = each.add_subparsers(dest="what", metavar="WHAT", required=True, parser_class=Parser)
     listing = kinds.add_parser("list", help="the rows of an inventory", allow_abbrev=False)
     listing.add_argument("--kind", metavar="KIND")
@@ -261,7 +261,17 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     split.add_argument("--size", type=int, default=80, metavar="N", help="mailboxes in a batch at most (80)")
     split.add_argument("--prefix", default="Batch", metavar="NAME", help="batches are named NAME01, NAME02 …")
     _files(split)
+    converting = kinds.add_parser("convert", help="write a batch's list anew in the service's form", allow_abbrev=False)
+    converting.add_argument("file", metavar="LIST")
+    converting.add_argument("--out", metavar="FILE", required=True, help="the new list; several if rows are too many")
+    converting.add_argument("--code-page", metavar="NAME", help="what the old list is written in, as cp1252")
+    converting.add_argument("--federated", metavar="DOMAINS", action="append", default=[],
+                            help="ForceChangePassword becomes False here (single sign-on)")
+    converting.add_argument("--primary", action="store_true", help="a further address becomes its mailbox's primary")
+    converting.add_argument("--mark", action="store_true", help="begin with a byte order mark, for Excel")
+    _files(converting)
     commands["inventory list"], commands["inventory import"], commands["inventory split"] = listing, importing, split
+    commands["inventory convert"] = converting
 
     each = add("vars", "say a variable's value and where it comes from")
     each.add_argument("names", metavar="NAME", nargs="*")

@@ -521,6 +521,8 @@ def _rehearse(arguments: Namespace, screen: Screen, world: World) -> int:
 def _inventory(arguments: Namespace, screen: Screen, world: World) -> int:
     from engine import rows
 
+    if arguments.what == "convert":
+        return rows.convert(arguments, lambda: _place(arguments, world), screen)
     return rows.inventory(arguments, _place(arguments, world), screen, world,
                         lambda name, *more: _again(name, arguments, *more))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import report
-from engine.connections import batch_csv
+from engine.connections import csv_sheet
 from engine.contract import ExitCode, Invalid, Problem, Refusal, Rejected
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ def read(path: Path) -> tuple[list[str], list[Row], str]:
     """Columns, rows and line end of a CSV file; empty where there is none. Raises Invalid for one that is broken."""
     if not path.exists():
         return [], [], "\n"
-    data = batch_csv.content(path, str(path))
-    sheet = batch_csv.strict_rows(data, str(path))
+    data = csv_sheet.content(path, str(path))
+    sheet = csv_sheet.strict_rows(data, str(path))
     if sheet.problems:
         raise Invalid(sheet.problems)
     end = "\r\n" if b"\r\n" in data else "\n"

@@ -65,6 +65,8 @@ def default_words(default: Any) -> str:
 def facts(module: type[Module]) -> Iterator[str]:
     """What the engine knows of a module besides its parameters, in words."""
     yield f"Connection: {module.connection or 'none'}. It {EFFECTS[module.effect]}; {UNDOES[module.undo]}."
+    for way in module.by_person:
+        yield f"By hand: {way}"
     if module.rights:
         yield f"Rights: {', '.join(module.rights)}."
     if module.decided:

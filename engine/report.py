@@ -257,6 +257,7 @@ def _plays(plan: Plan, groups: Sequence[PlanGroup]) -> Iterator[list[str]]:
         for known, waiting in later.items():
             tasks = ", ".join(dict.fromkeys(f"«{_task(plan, group)}»" for group in waiting))
             section += _hung(f"  . {max(group.count for group in waiting):>5,} × {known}: ", tasks)
+        section += _section("", plan, [group for group in members if group.text.startswith("already so; ")])[1:]
         same = [group for group in members if group.word in SETTLED]
         if same:
             said: dict[str, int] = {}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine import app, report
 from engine.arguments import did_you_mean, to_write
+from engine.connections.batch_csv import ROWS_MAX
 from engine.contract import ExitCode, Invalid, Plain, Problem, Refusal, Rows
 from engine.screen import Screen
 from engine.world import World, write_whole
@@ -113,9 +114,9 @@ def _split(arguments: Namespace, place: app.Place, screen: Screen, world: World,
     """Batches for mailboxes that have none, as Microsoft's CSV; those that have one keep it (sticky)."""
     from engine.language import inventory as inventories
 
-    if arguments.size < 1:
-        raise Refusal(ExitCode.USAGE, Problem("the command line cannot be understood",
-                                              found=f"--size {arguments.size} is less than 1."))
+    if not 1 <= arguments.size <= ROWS_MAX:
+        raise Refusal(ExitCode.USAGE, Problem("the command line cannot be understood", found=(
+            f"--size {arguments.size} is not 1 to {ROWS_MAX}: a batch takes at most {ROWS_MAX:,} rows (S-20).")))
     found = inventories.load(place.inventory)
     made = split(found, arguments.size, arguments.prefix)
     folder = place.inventory.parent / "batches"
@@ -133,6 +134,26 @@ def _split(arguments: Namespace, place: app.Place, screen: Screen, world: World,
     screen.line("Put these lines under rows: batches: in the inventory." if made else "Every mailbox has a batch.")
     screen.lines(report.next_step(again("check")))
     return ExitCode.CONVERGED
+
+
+def convert(arguments: Namespace, place: Callable[[], app.Place], screen: Screen) -> int:
+    """`inventory convert`. The inventory is looked for, and read, only where primary addresses are asked for."""
+    from engine import lists
+
+    primary: dict[str, str] = {}
+    if arguments.primary:
+        from engine.language import inventory as inventories
+
+        found, _ = inventories.examine(place().inventory)  # its own lists may be what is to be mended
+        keys = found.keys("mailboxes") if found is not None else ()
+        primary = lists.primary_addresses(keys, [_further(found.fields("mailboxes", key)) for key in keys] if found
+                                          is not None else ())
+    return lists.convert(arguments, primary, screen)
+
+
+def _further(fields: Mapping[str, Plain]) -> list[str]:
+    aliases = fields.get("aliases")
+    return [str(each) for each in aliases] if isinstance(aliases, tuple) else []
 
 
 def split(rows: Rows, size: int, prefix: str) -> dict[str, list[str]]:

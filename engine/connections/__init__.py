@@ -71,6 +71,10 @@ class Site:
                     name, self._connections[name], self)
             return self._clients[name]
 
+    def settings_of(self, name: str) -> Mapping[str, Any]:
+        """A connection's settings as the inventory has them, secrets unopened; {} where it does not name it."""
+        return self._connections.get(name) or {}
+
     def has(self, name: str) -> bool:
         """Whether the inventory names this connection."""
         return name in self._connections

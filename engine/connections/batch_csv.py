@@ -1,4 +1,4 @@
-"""The CSV file of a staged batch, as Microsoft's service takes it (S-10 to S-22), and the strict reader beneath it.
+"""The CSV file of a staged batch, as Microsoft's service takes it (S-09 to S-22).
 
 The service makes five checks when the file is chosen: not empty, comma separated, at most 2,000 rows, a column
 EmailAddress, every row as long as the header. All of them and the rules for each column are checked here first, and
@@ -9,42 +9,37 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from engine.connections import text_file
-from engine.contract import Invalid, Mark, Problem
+from engine.connections.csv_sheet import Row, Sheet, at, content, strict_rows
+from engine.contract import Invalid, Problem
 
 COLUMNS = ("EmailAddress", "Password", "ForceChangePassword")
 ROWS_MAX = 2_000  # S-20
-PASSWORD_LENGTH_MIN = 8  # S-12
-#: More rows than any organisation that is moved this way has; a file beyond them is another file.
-SHEET_ROWS_MAX = 250_000
+#: S-12, and "Password policies and account restrictions in Microsoft Entra ID": three of four kinds of signs.
+PASSWORD_LENGTH_MIN, PASSWORD_LENGTH_MAX, PASSWORD_KINDS_MIN = 8, 256, 3
+#: What Excel in other languages, and people, write for the English names (S-10).
+OTHER_NAMES = {
+    "EmailAddress": ("email", "mail", "address", "adresse", "emailadresse", "emailadres", "epost", "epostadress",
+                     "epostadresse", "adresseemail", "adresseelectronique", "correoelectronico", "primarysmtpaddress"),
+    "Password": ("kennwort", "passwort", "losenord", "passord", "wachtwoord", "motdepasse", "contrasena",
+                 "adgangskode"),
+    "ForceChangePassword": ("forcepasswordchange", "changepassword", "kennwortandernerzwingen",
+                            "kennwortanderungerzwingen"),
+}
+#: Words for true and false in other languages and programs (S-13).
+WORDS = {True: ("yes", "y", "1", "ja", "wahr", "sant", "sann", "waar", "vrai", "oui", "x", "$true"),
+         False: ("no", "n", "0", "nein", "nej", "nei", "nee", "falsch", "falskt", "usann", "onwaar", "faux", "non",
+                 "$false")}
 
 _ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a CSV file. `line` is the physical line it begins on, from 1."""
-
-    line: int
-    values: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Sheet:
-    """A CSV file that is well formed: every row has as many values as the header has names."""
-
-    file: str
-    header: tuple[str, ...] = ()
-    rows: list[Row] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    #: some row was shorter or longer than the header: which value belongs to which column is not known
-    crooked: bool = False
+_WITHIN = re.compile(r"<([^<>\s]+@[^<>\s]+)>")
+_ACCENTS = str.maketrans("äöüåéèêàçñøß", "aouaeeeacnos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,44 +71,56 @@ def read(path: Path, shown: str = "") -> BatchFile:
     """
     name = shown or str(path)
     if path.suffix.lower() not in (".csv", ".txt"):
-        raise Invalid(
-            [
-                Problem(
-                    "not a CSV file",
-                    Mark(name, 1, 1),
-                    f'The name ends in "{path.suffix}".',
-                    "Save the list as .csv or .txt (S-16).",
-                )
-            ]
-        )
-    return parse(content(path, name), name)
+        workbook = ", as an Excel workbook" if path.suffix.lower().startswith(".xls") else ""
+        raise Invalid([at(name, 1, "not a CSV file", f'The name ends in "{path.suffix}"{workbook}.',
+                          "Save the list as .csv or .txt (S-16).")])
+    found = parse(content(path, name), name)
+    open_to = path.stat().st_mode & 0o077 if os.name == "posix" else 0
+    if open_to and any(each.password for each in found.members):
+        warning = replace(at(name, 1, "passwords that others can read",
+                             f"The file holds passwords, and its mode is {path.stat().st_mode & 0o777:03o} (S-12).",
+                             f"chmod 600 {name}; keep it out of version control and delete it after the batch."),
+                          severity="warning")
+        return replace(found, warnings=(*found.warnings, warning))
+    return found
 
 
 def parse(data: bytes, file: str) -> BatchFile:
     """Like `read`, of bytes."""
     sheet = strict_rows(data, file)
-    problems = sheet.problems
-    warnings: list[Problem] = []
-    if sheet.header and not any(problem.summary == "not comma separated" for problem in problems):
+    problems, warnings = sheet.problems, list[Problem]()
+    if sheet.header:
         problems += _header_problems(sheet)
         if not sheet.rows and not problems:
-            problems.append(
-                _at(file, 1, "the file is empty", "There is a header and no row (S-18).", "Write one row per mailbox.")
-            )
+            problems.append(at(file, 1, "the file is empty", "There is a header and no row (S-18).",
+                               "Write one row per mailbox."))
     if len(sheet.rows) > ROWS_MAX:
-        problems.append(
-            _at(
-                file,
-                sheet.rows[ROWS_MAX].line,
-                "too many rows",
-                f"{len(sheet.rows):,} rows; a batch takes at most {ROWS_MAX:,} (S-20).",
-                "Split the batch: mailmove inventory split",
-            )
-        )
-    members = list(_members(sheet, problems, warnings)) if "EmailAddress" in sheet.header and not sheet.crooked else []
+        problems.append(at(file, sheet.rows[ROWS_MAX].line, "too many rows",
+                           f"{len(sheet.rows):,} rows; a batch takes at most {ROWS_MAX:,} (S-20).",
+                           "Let mailmove inventory split make the batches, or split this list: mailmove inventory "
+                           f"convert {file} --out FOLDER/NAME.csv"))
+    members = list(_members(sheet, problems, warnings))
     if problems:
+        problems.sort(key=lambda each: each.mark.line if each.mark else 0)
         raise Invalid(problems)
     return BatchFile(tuple(members), tuple(warnings))
+
+
+def sign_on_problems(batch: BatchFile, file: str, federated: Collection[str]) -> Iterator[Problem]:
+    """With single sign-on ForceChangePassword must be False (S-14). `federated`: domains, lower case."""
+    for number, member in enumerate(batch.members, 1):
+        domain = member.address.rpartition("@")[2]
+        if domain not in federated or member.force_change_password is False:
+            continue
+        if member.force_change_password:
+            yield at(file, member.line, "ForceChangePassword with single sign-on",
+                     f"Row {number}: {member.address} asks for True; the people of {domain} sign in at their own "
+                     "federation service (AD FS) (S-14).",
+                     f"Write False in every row of {domain}, or: mailmove inventory convert --federated {domain}.")
+        elif member.password:
+            yield replace(at(file, member.line, "ForceChangePassword with single sign-on",
+                             f"Row {number}: {member.address} says nothing; {domain} has single sign-on (S-14).",
+                             "Write False."), severity="warning")
 
 
 def write(members: Iterable[Member | str], *, mark: bool = False) -> bytes:
@@ -122,19 +129,8 @@ def write(members: Iterable[Member | str], *, mark: bool = False) -> bytes:
     `mark` puts a byte order mark in front, for Excel. Plain text stands for an address.
     """
     rows = [Member(each) if isinstance(each, str) else each for each in members]
-    names = [
-        name
-        for name, used in zip(
-            COLUMNS,
-            (
-                True,
-                any(each.password for each in rows),
-                any(each.force_change_password is not None for each in rows),
-            ),
-            strict=True,
-        )
-        if used
-    ]
+    used = (True, any(each.password for each in rows), any(each.force_change_password is not None for each in rows))
+    names = [name for name, is_used in zip(COLUMNS, used, strict=True) if is_used]
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(names)
@@ -145,208 +141,97 @@ def write(members: Iterable[Member | str], *, mark: bool = False) -> bytes:
     return (b"\xef\xbb\xbf" if mark else b"") + out.getvalue().encode()
 
 
-def content(path: Path, name: str) -> bytes:
-    """A file's bytes. Raises Invalid where they cannot be read or are too many."""
-    data, problem = text_file.content(path, name)
-    if problem is not None:
-        raise Invalid([problem])
-    return data
-
-
-def strict_rows(data: bytes, file: str) -> Sheet:
-    """A CSV file's rows, or what is wrong with its form: encoding, separator, header, length of rows.
-
-    Unlike csv.DictReader nothing is made to fit: a short row, a long row, a repeated name and an open quote are
-    problems of the sheet. Blank lines are left out (S-20). At most SHEET_ROWS_MAX rows
-    and text_file.PROBLEMS_KEPT_MAX problems. Never raises.
-    """
-    sheet = Sheet(file)
-    text, problem = _decoded(data, file)
-    if problem is not None:
-        sheet.problems.append(problem)
-        return sheet
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    before = 0
-    try:
-        for values in reader:
-            line, before = before + 1, reader.line_num
-            if len(sheet.rows) == SHEET_ROWS_MAX or len(sheet.problems) >= text_file.PROBLEMS_KEPT_MAX:
-                sheet.problems.append(_at(file, line, "too many rows", f"More than {SHEET_ROWS_MAX:,} rows, or "
-                                          f"{text_file.PROBLEMS_KEPT_MAX:,} problems; nothing below was looked at.",
-                                          "Is this the file you mean?"))
-                break
-            if not any(value.strip() for value in values):
-                continue
-            if not sheet.header:
-                sheet.header = tuple(values)
-                sheet.problems += _form_problems(sheet, line)
-                if any(problem.summary == "not comma separated" for problem in sheet.problems):
-                    return sheet
-            elif len(values) != len(sheet.header):
-                sheet.problems.append(
-                    _at(
-                        file,
-                        line,
-                        "wrong number of values",
-                        f"Row {len(sheet.rows) + 1} has {len(values)} values, the header {len(sheet.header)} (S-22).",
-                        "A value with a comma stands in double quotes; the comma of an empty value stays.",
-                    )
-                )
-                sheet.rows.append(Row(line, (*values, *("",) * len(sheet.header))[: len(sheet.header)]))
-                sheet.crooked = True
-            else:
-                sheet.rows.append(Row(line, tuple(values)))
-    except csv.Error as error:
-        sheet.problems.append(
-            _at(
-                file,
-                before + 1,
-                "CSV syntax",
-                f"{str(error).capitalize()}; the row begins here.",
-                "A quote inside a quoted value is written twice (RFC 4180).",
-            )
-        )
-    if not sheet.header and not sheet.problems:
-        sheet.problems.append(
-            _at(
-                file,
-                1,
-                "the file is empty",
-                "There is no header (S-18).",
-                "The first line names the columns, separated by commas.",
-            )
-        )
-    return sheet
-
-
-def _decoded(data: bytes, file: str) -> tuple[str, Problem | None]:
-    """UTF-8, or UTF-16 with its mark: S-17 allows any Unicode encoding."""
-    begins = data.lstrip()[:1]
-    if begins == b"<":
-        return "", _at(file, 1, "not a CSV file", "This looks like HTML or XML.", "Export it again, as CSV.")
-    if begins in (b"{", b"["):
-        return "", _at(file, 1, "not a CSV file", "This looks like JSON.", "Export it again, as CSV.")
-    text, problem = text_file.decoded(data, file, summary="not a CSV file", save_as="CSV UTF-8", utf16=True)
-    if problem is not None:
-        rule = {"not a CSV file": " (S-16).", "file is not UTF-8": " (S-17)."}.get(problem.summary, ".")
-        problem = replace(problem, found=problem.found.removesuffix(".") + rule)
-    return text, problem
-
-
-def _form_problems(sheet: Sheet, line: int) -> Iterator[Problem]:
-    whole = ",".join(sheet.header)
-    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
-        if sign in whole:
-            yield _at(
-                sheet.file,
-                line,
-                "not comma separated",
-                f"The header has {name} (S-19).",
-                "Save it with commas; Excel takes the sign from the system's list separator.",
-            )
-            return
-    for name in sorted({name for name in sheet.header if sheet.header.count(name) > 1}):
-        yield _at(sheet.file, line, "column named twice", f'"{name}" stands twice in the header.')
-    for name in sheet.header:
-        if name != name.strip():
-            yield _at(
-                sheet.file,
-                line,
-                "blank beside a column name",
-                f'"{name}".',
-                "Write the names directly after the commas.",
-            )
-        elif not name:
-            yield _at(sheet.file, line, "column without a name", "A comma too many in the header?")
+def meant(name: str) -> str | None:
+    """The column a header's name is meant to be: "Email Address", "E-Mail-Adresse", " Password"; None for none."""
+    bare = re.sub(r"[\s_.:-]", "", name.lower().translate(_ACCENTS))
+    return next((known for known in COLUMNS if bare == known.lower() or bare in OTHER_NAMES[known]), None)
 
 
 def _header_problems(sheet: Sheet) -> Iterator[Problem]:
     for name in sheet.header:
-        if name in COLUMNS or not name.strip():
-            continue
-        near = next((known for known in COLUMNS if known.lower() == re.sub(r"[\s_-]", "", name).lower()), None)
-        yield _at(
-            sheet.file,
-            1,
-            "unknown column",
-            f'"{name}" (S-10).',
-            f'Write "{near}".' if near else f"The columns are {', '.join(COLUMNS)}, in English.",
-        )
-    if "EmailAddress" not in sheet.header:
-        yield _at(
-            sheet.file,
-            1,
-            "no column EmailAddress",
-            "It is required (S-21).",
-            "The first line begins with EmailAddress.",
-        )
+        if name in COLUMNS or not name.strip() or name.strip() in COLUMNS:
+            continue  # right, or told already by the sheet
+        near = meant(name)
+        yield at(sheet.file, sheet.line, "unknown column", f'"{name[:80]}" (S-10).',
+                 f'Write "{near}".' if near else f"The columns are {', '.join(COLUMNS)}, in English.")
+    if not any(name.strip() == "EmailAddress" for name in sheet.header):
+        yield at(sheet.file, sheet.line, "no column EmailAddress", "It is required (S-21).",
+                 "The first line begins with EmailAddress.")
 
 
 def _members(sheet: Sheet, problems: list[Problem], warnings: list[Problem]) -> Iterator[Member]:
-    places = {name: sheet.header.index(name) for name in COLUMNS if name in sheet.header}
+    """The rows as members. A header that is only meant right is read so, to tell all that is wrong at once."""
+    places: dict[str, int] = {}
+    for place, name in enumerate(sheet.header):
+        if (column := meant(name)) is not None:
+            places.setdefault(column, place)
+    if "EmailAddress" not in places:
+        return
     seen: dict[str, int] = {}
     for number, row in enumerate(sheet.rows, 1):
+        if row.crooked:
+            continue  # told already; which value is which is not known
         value = {name: row.values[place] for name, place in places.items()}
-        address = value["EmailAddress"]
-        folded = address.strip().lower() if address.isascii() else address
-
-        def fault(
-            summary: str,
-            found: str,
-            remedy: str = "",
-            number: int = number,
-            line: int = row.line,
-            severity: Literal["error", "warning"] = "error",
-        ) -> Problem:
-            return replace(_at(sheet.file, line, summary, f"Row {number}: {found}", remedy), severity=severity)
-
-        if not _ADDRESS.fullmatch(address):
-            problems.append(
-                fault(
-                    "not an address",
-                    f'"{address[:80]}" (S-11).' if address else "no address (S-11).",
-                    "Write the primary SMTP address alone, as in anna@contoso.com.",
-                )
-            )
-        elif folded.endswith(".onmicrosoft.com"):
-            problems.append(
-                fault(
-                    "address of the cloud",
-                    f'"{address}" (S-11).',
-                    "Write the primary SMTP address of the source mailbox.",
-                )
-            )
-        if folded in seen and folded:
-            problems.append(
-                fault("mailbox named twice", f'"{address[:80]}" also stands on line {seen[folded]} (S-11).')
-            )
-        seen.setdefault(folded, row.line)
-        password = value.get("Password") or None
-        if password and len(password) < PASSWORD_LENGTH_MIN:
-            problems.append(
-                fault(
-                    "password too short",
-                    f"{len(password)} characters (S-12).",
-                    f"The tenant's rules ask for {PASSWORD_LENGTH_MIN} or more.",
-                )
-            )
+        for problem in (*_address_problems(sheet.file, number, row, value["EmailAddress"], seen),
+                        *_password_problems(sheet.file, number, row, value)):
+            (problems if problem.severity == "error" else warnings).append(problem)
         word = value.get("ForceChangePassword", "")
-        force = {"true": True, "false": False, "": None}.get(word.lower())
-        if force is None and word:
-            problems.append(
-                fault(
-                    "neither True nor False",
-                    f'ForceChangePassword is "{word[:40]}" (S-13).',
-                    "Write True, False or nothing.",
-                )
-            )
-        if force and not password:
-            warnings.append(
-                fault("ForceChangePassword without Password", "it has no effect (S-13).", severity="warning")
-            )
-        yield Member(folded, password, force, row.line)
+        yield Member(_folded(value["EmailAddress"]), value.get("Password") or None,
+                     {"true": True, "false": False}.get(word.lower()), row.line)
 
 
-def _at(file: str, line: int, summary: str, found: str = "", remedy: str = "") -> Problem:
-    # A row may hold a password: the line itself is not shown.
-    return Problem(summary, Mark(file, line, 1), found, remedy)
+def _folded(address: str) -> str:
+    return address.strip().lower() if address.isascii() else address
+
+
+def _fault(file: str, number: int, row: Row, summary: str, found: str, remedy: str = "",
+           severity: Literal["error", "warning"] = "error") -> Problem:
+    return replace(at(file, row.line, summary, f"Row {number}: {found}", remedy), severity=severity)
+
+
+def _address_problems(file: str, number: int, row: Row, address: str, seen: dict[str, int]) -> Iterator[Problem]:
+    folded = _folded(address)
+    if not _ADDRESS.fullmatch(address):
+        within = _WITHIN.search(address)
+        bare = within[1] if within else address.strip()
+        better = f"Write {bare} alone." if _ADDRESS.fullmatch(bare) and bare != address else (
+            "Write the primary SMTP address alone, as in anna@contoso.com.")
+        yield _fault(file, number, row, "not an address", f'"{address[:80]}" (S-11).' if address else
+                     "no address (S-11).", better)
+    elif folded.endswith(".onmicrosoft.com"):
+        yield _fault(file, number, row, "address of the cloud", f'"{address}" (S-11).',
+                     "Write the primary SMTP address of the source mailbox, not the cloud user's.")
+    if folded in seen and folded:
+        yield _fault(file, number, row, "mailbox named twice", f'"{address[:80]}" also stands on line {seen[folded]} '
+                     "(S-11); upper and lower case are the same.", "Keep one of the rows.")
+    seen.setdefault(folded, row.line)
+
+
+def _password_problems(file: str, number: int, row: Row, value: dict[str, str]) -> Iterator[Problem]:
+    """S-12 to S-14. A password is told by its length and kinds of signs only."""
+    password = value.get("Password", "")
+    if password:
+        if len(password) < PASSWORD_LENGTH_MIN or len(password) > PASSWORD_LENGTH_MAX:
+            yield _fault(file, number, row, "password too short" if len(password) < PASSWORD_LENGTH_MIN else
+                         "password too long", f"{len(password)} characters (S-12).",
+                         f"The tenant's rules ask for {PASSWORD_LENGTH_MIN} to {PASSWORD_LENGTH_MAX}.")
+        elif not (password.isascii() and password.isprintable()):
+            yield _fault(file, number, row, "password of other signs", "it has characters beyond ASCII (S-12).",
+                         "Entra ID takes Latin letters, digits, blanks and the signs of an English keyboard.")
+        elif _kinds(password) < PASSWORD_KINDS_MIN:
+            yield _fault(file, number, row, "password too simple", f"{_kinds(password)} of the four kinds of signs "
+                         "(S-12).", "The tenant's rules ask for three of: lower case, upper case, digits, other signs.")
+    word = value.get("ForceChangePassword", "")
+    if word and word.lower() not in ("true", "false"):
+        same = next((str(truth) for truth, words in WORDS.items() if word.strip().lower() in words), None)
+        same = same or (word.strip().title() if word.strip().lower() in ("true", "false") else None)
+        yield _fault(file, number, row, "neither True nor False", f'ForceChangePassword is "{word[:40]}" (S-13).',
+                     f"Write {same}." if same else "Write True, False or nothing.")
+    if word.lower() == "true" and not password:
+        yield _fault(file, number, row, "ForceChangePassword without Password", "it has no effect (S-13).",
+                     "Leave it empty, or give a password.", "warning")
+
+
+def _kinds(password: str) -> int:
+    return sum(any(test(sign) for sign in password) for test in (
+        str.islower, str.isupper, str.isdigit, lambda sign: not sign.isalnum()))

@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 #: Rungs of a copy; a failed or stopped user stands on none of them.
 SYNC_LADDER = ("absent", "queued", "syncing", "synced")
@@ -82,6 +84,8 @@ class Endpoint:
     account: str
     autodiscover: bool
     max_concurrent_migrations: int
+    max_concurrent_incremental_syncs: int
+    modified: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,20 @@ def endpoint_of(raw: Mapping[str, Any]) -> Endpoint:
     return Endpoint(_text(raw, "Identity") or _text(raw, "Name"), _text(raw, "EndpointType"),
                     _text(raw, "ExchangeServer").lower(), _text(raw, "RpcProxyServer").lower(),
                     _text(raw, "Username").lower(), _true(raw.get("UseAutoDiscover")),
-                    _number(raw, "MaxConcurrentMigrations"))
+                    _number(raw, "MaxConcurrentMigrations"), _number(raw, "MaxConcurrentIncrementalSyncs"),
+                    moment(raw.get("LastModifiedTime")))
+
+
+def by_name(listing: Mapping[str, T], name: str) -> T | None:
+    """The object of exactly this name in a listing of all; the service tells names apart regardless of case.
+
+    Never asked of the service by name: an identity it does not know may be answered with every object.
+    """
+    found = listing.get(name)
+    if found is None:
+        folded = name.lower()
+        found = next((each for key, each in listing.items() if key.lower() == folded), None)
+    return found
 
 
 def group_of(raw: Mapping[str, Any]) -> Group:

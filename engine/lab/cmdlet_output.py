@@ -74,7 +74,7 @@ def filtered(rows: Sequence[Recipient], text: str, render: Callable[[Recipient],
 
 def endpoint_row(endpoint: Endpoint) -> dict[str, Any]:
     return {
-        "Identity": endpoint.name, "Guid": endpoint.guid, "EndpointType": "ExchangeOutlookAnywhere",
+        "Identity": endpoint.name, "Guid": endpoint.guid, "EndpointType": endpoint.type,
         "ExchangeServer": endpoint.exchange_server, "RpcProxyServer": endpoint.rpc_proxy_server,
         "NspiServer": endpoint.nspi_server, "UseAutoDiscover": endpoint.autodiscover, "Username": endpoint.account,
         "Authentication": endpoint.authentication, "MailboxPermission": endpoint.mailbox_permission,
@@ -93,7 +93,7 @@ def batch_row(batch: Batch, report: bool) -> dict[str, Any]:
     skipped = any(user.skipped for user in batch.users)
     row = {
         "Identity": batch.name, "BatchGuid": batch.guid, "Status": batch.status, "State": batch.status,
-        "MigrationType": "ExchangeOutlookAnywhere", "BatchDirection": "Onboarding",
+        "MigrationType": batch.endpoint.type, "BatchDirection": "Onboarding",
         "SourceEndpoint": batch.endpoint.name, "TargetEndpoint": None, "TotalCount": len(batch.users),
         "ActiveCount": summary.get("Active", 0), "PendingCount": batch.counts["Queued"] + batch.counts["Validating"],
         "ProvisionedCount": sum(user.provisioned or user.items > 0 for user in batch.users),

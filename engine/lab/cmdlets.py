@@ -94,11 +94,16 @@ class Cmdlets:
         shown = [e for e in self.migration.endpoints.values() if self.tenant.visible(f"endpoint/{e.name.lower()}")]
         if given.get("Identity") is not None:
             shown = [self._endpoint(given["Identity"])]
-        if given.get("Type") and given["Type"].lower() != "exchangeoutlookanywhere":
-            shown = []
+        if given.get("Type"):
+            shown = [each for each in shown if each.type.lower() == given["Type"].lower()]
         return Output(shown, endpoint_row)
 
     def _new_migrationendpoint(self, given: dict[str, Any]) -> Output:
+        if given.get("IMAP"):  # somebody's other migration: it takes a name, and a place in the tenant
+            now = self.tenant.clock.now()
+            other = Endpoint(given["Name"], self.tenant.identifier("endpoint", given["Name"]), "", "", now, now, "IMAP")
+            self.migration.add_endpoint(other, verify=False)
+            return Output([other], endpoint_row)
         if not given.get("ExchangeOutlookAnywhere"):
             raise ServiceError("System.NotImplementedException", "The lab simulates ExchangeOutlookAnywhere only.")
         if not given.get("Autodiscover") and not given.get("RpcProxyServer"):

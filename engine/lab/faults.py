@@ -9,6 +9,7 @@ A fault by hand (`POST /fault`) is one of::
     {"kind": "refuse", "match": "exo New-MigrationBatch", "error": "E27", "times": 1}    a cmdlet is refused so
     {"kind": "skipped", "address": "…", "count": 3, "listed": false}     items left out of that mailbox's copy
     {"kind": "forwarding", "error": "E26"}                  the cloud refuses mail from the source; null mends it
+    {"kind": "password", "password": "…"}                  the migration account's password is changed at the source
     {"kind": "status", "batch": "Batch01", "status": "Corrupted"}        what befalls a batch without a cmdlet
     {"kind": "account", "account": "migadmin", "trouble": "expired"}      or locked, disabled, must change, reads only
 
@@ -106,6 +107,8 @@ class Faults:
     #: address → how many items its copy leaves out, and whether the service lists them
     skipped: dict[str, tuple[int, bool]] = field(default_factory=dict)
     forwarding: str | None = None
+    #: set by the source, which owns the account
+    change_password: Callable[[str], None] | None = None
     #: batch, status: set by the migration service, which owns the batches
     befall: Callable[[str, str], None] | None = None
     #: address → why mail to it comes back
@@ -216,6 +219,8 @@ class Faults:
             self.refusals.append(ByHand(str(body["error"]), str(body["match"]), int(body.get("times", 1)), 0))
         elif kind == "skipped":
             self.skipped[str(body["address"]).lower()] = int(body["count"]), bool(body.get("listed", True))
+        elif kind == "password" and self.change_password is not None:
+            self.change_password(str(body["password"]))
         elif kind == "status" and self.befall is not None:
             self.befall(str(body["batch"]), str(body["status"]))
         elif kind in self.parts:

@@ -448,7 +448,8 @@ def _filter(text: str, operation: Operation, rows: Sequence[Any], render: Callab
 
 
 def _domain(domain: Domain) -> Row:
-    return {"id": domain.name, "authenticationType": "Managed", "availabilityStatus": None, "isAdminManaged": True,
+    return {"id": domain.name, "authenticationType": domain.authentication, "availabilityStatus": None,
+            "isAdminManaged": True,
             "isDefault": domain.initial, "isInitial": domain.initial, "isRoot": domain.root,
             "isVerified": domain.verified, "passwordNotificationWindowInDays": 14,
             "passwordValidityPeriodInDays": 2147483647, "state": None,

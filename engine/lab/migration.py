@@ -124,6 +124,8 @@ class Migration:
             raise migration_error("E16")
         if batch.kind == "cutover":
             self._check_cutover()
+        elif batch.endpoint.type == "IMAP":
+            pass  # of its mailboxes and its copy the lab knows nothing
         elif str(self.tenant.organisation.exchange) not in ("2003", "2007"):
             raise ServiceError("Microsoft.Exchange.Migration.MigrationPermanentException",
                                "Staged migration is supported for Exchange 2003 and Exchange 2007 only.")
@@ -490,6 +492,9 @@ class Migration:
     def _check_cutover(self) -> None:
         if self.tenant.sync_enabled:
             raise migration_error("E19")
+        if any(each.endpoint.type == "IMAP" for each in self.batches.values()):  # user report
+            raise ServiceError("Microsoft.Exchange.Migration.MigrationPermanentException",
+                               "A cutover migration batch can't be created while an IMAP migration batch exists.")
         if any(each.kind == "cutover" for each in self.batches.values()):
             raise ServiceError("Microsoft.Exchange.Migration.MigrationPermanentException",
                                "Only one cutover migration batch may exist.")

@@ -20,6 +20,8 @@ class Domain:
     verified: bool = False
     accepted: bool = False
     initial: bool = False
+    #: Managed, or Federated: its people sign in at the organisation's own service (AD FS)
+    authentication: str = "Managed"
 
 
 @dataclass(slots=True)
@@ -104,6 +106,8 @@ class Endpoint:
     password: str = field(repr=False)
     created: datetime
     modified: datetime
+    #: EndpointType: ExchangeOutlookAnywhere or IMAP
+    type: str = "ExchangeOutlookAnywhere"
     autodiscover: bool = False
     exchange_server: str | None = None
     rpc_proxy_server: str | None = None

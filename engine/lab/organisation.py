@@ -176,6 +176,10 @@ class Organisation:
 
     # ----------------------------------------------------------------------------------------- the account
 
+    def change_password(self, password: str) -> None:
+        """The migration account's password is another one from now on."""
+        self.password = password
+
     def account_ok(self, user: str, password: str) -> bool:
         """Whether these are the migration account's credentials: DOMAIN\\name, name@domain, name alone or its DN."""
         name = _account_name(self.account)

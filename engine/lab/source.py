@@ -58,6 +58,7 @@ async def serve(organisation: Organisation, tenant: Cloud, faults: Faults, clock
     """
     organisation.effect = counters.effect
     organisation.cloud = tenant
+    faults.change_password = organisation.change_password
     organisation.cloud_refuses = lambda: migration_errors()[faults.forwarding]["text"] if faults.forwarding else ""
     organisation.troubles = faults.accounts
     traffic = Traffic(faults, counters)

@@ -76,6 +76,8 @@ class Tenant:
             description.get("directory_sync", description.get("type") == "staged")) or None
         self.sync_changing = False
         self.last_sync: datetime | None = None
+        self._federated = {str(row["domain"]).lower() for row in description.get("rows", {}).get("domains", ())
+                           if str(row.get("authentication")).lower() == "federated"}
         self._by_proxy: dict[str, Recipient] = {}
         self._by_id: dict[str, Recipient] = {}
         self._by_upn: dict[str, Recipient] = {}
@@ -114,7 +116,8 @@ class Tenant:
         parent = next((d for d in self.domains.values() if d.verified and not d.initial
                        and name.endswith("." + d.name)), None)
         code = 10_000_000 + int(draw(self.seed, "verification", name) * 89_999_999)
-        domain = self.domains[name] = Domain(name, f"MS=ms{code}", self._mx_host(name), root=parent is None)
+        domain = self.domains[name] = Domain(name, f"MS=ms{code}", self._mx_host(name), root=parent is None,
+                                             authentication="Federated" if name in self._federated else "Managed")
         self.counters.effect(f"domain/{name} add")
         self._made(f"domain/{name}")
         if parent is not None:

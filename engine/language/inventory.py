@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from engine.connections import batch_csv
 from engine.connections.secrets import written_out
 from engine.contract import Invalid, Mark, Plain, Problem, Window
-from engine.language import source
+from engine.language import batch_lists, source
 from engine.language.inventory_schema import CONNECTIONS, DAYS, INVENTORY, KINDS
 from engine.language.rows import ORGANISATION, Relation, Rows, Table
 from engine.language.schema import WHOLE, compiled, faults
@@ -101,6 +101,7 @@ class _Loading:
         self.reader = Reader(path.parent, problems)
         #: who is in which batch by the batches' CSV files: address → (batch, line, file)
         self.members: dict[str, tuple[str, Mark]] = {}
+        self.lists: dict[str, tuple[str, batch_csv.BatchFile]] = {}
         self.bad_batches: set[str] = set()
 
     def inventory(self) -> Inventory:
@@ -113,7 +114,8 @@ class _Loading:
                 self.batches = tables["batches"]
             tables[kind] = self.reader.table(kind, rows.get(kind) if rows else None, finish)
         tables[ORGANISATION] = _organisation(settings, self.root)
-        self._strangers(tables["mailboxes"])
+        self.problems += batch_lists.strangers(self.members, tables)
+        self.problems += batch_lists.sign_on(self.lists, tables["domains"])
         self.problems += twins_across([tables["mailboxes"], tables["groups"]])
         found = Inventory(self.path, tables)
         found.settings = MappingProxyType(settings)
@@ -151,6 +153,8 @@ class _Loading:
 
     def _read_batches(self, table: Table, rows: list[list[Plain]]) -> None:
         column = table.columns["csv"]
+        if self._is_cutover():
+            self.problems += batch_lists.cutover(table, [row[column] for row in rows], self.reader.at)
         for place, row in enumerate(rows):
             name = row[column]
             if not isinstance(name, str):
@@ -168,6 +172,7 @@ class _Loading:
                 self.bad_batches.add(table.keys[place])
                 continue
             self.problems += batch.warnings
+            self.lists[table.keys[place]] = str(path), batch
             for member in batch.members:
                 mark = Mark(str(path), member.line, 1)
                 other, first = self.members.setdefault(member.address, (table.keys[place], mark))
@@ -176,8 +181,8 @@ class _Loading:
                         Problem(
                             "mailbox in two batches",
                             mark,
-                            f"{member.address} is also in {other}, at {first}.",
-                            "A mailbox is in one batch.",
+                            f"{member.address} is also in {other}, at {first} (S-33).",
+                            "A mailbox is in one batch: take it out of one of them.",
                         )
                     )
 
@@ -226,22 +231,6 @@ class _Loading:
     def _is_cutover(self) -> bool:
         node = self.root.get("type")
         return isinstance(node, Scalar) and node.text == "cutover"
-
-    def _strangers(self, mailboxes: Table) -> None:
-        if mailboxes.file and not mailboxes.keys:
-            return  # their own file could not be read, and has said so
-        for address, (_, mark) in self.members.items():
-            if address not in mailboxes.positions:
-                self.problems.append(
-                    Problem(
-                        "unknown mailbox",
-                        mark,
-                        f"{address} is not among the inventory's mailboxes.",
-                        suggestion(address, mailboxes.keys, "Add it to the mailboxes.")
-                        if len(mailboxes.keys) < 2000
-                        else "Add it to the mailboxes.",
-                    )
-                )
 
     # ----------------------------------------------------------------------------------------- relations
 

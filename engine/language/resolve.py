@@ -116,12 +116,16 @@ class _Resolving:
         self.inventory = found or Inventory(Path(), {kind: Table(kind, "") for kind in KINDS})
         self.base = Level("inventory", dict(self.inventory.var_nodes or self.inventory.vars), compiled=False)
         self.command_line = Level("command line", dict(extra_vars))
+        migration = self.inventory.settings.get("migration")
+        #: what need not be written: the endpoint has the migration's name (B-24)
+        self.derived = Level("derived", {"endpoint_name": f"{migration}-endpoint"} if migration else {}, compiled=False)
         self.registers = Registers()
         self.templates: list[TaskTemplate] = []
 
     def levels(self, play: PlayDraft, task: TaskDraft | None) -> list[Level]:
         """Lowest first."""
-        return [self.base, *play.levels, *(task.levels if task else ()), self.command_line]
+        lowest = [] if "endpoint_name" in self.base.values else [self.derived]
+        return [*lowest, self.base, *play.levels, *(task.levels if task else ()), self.command_line]
 
     def program(self) -> Program:
         self._unique()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.connections import batch_csv, text_file
+from engine.connections import csv_sheet, text_file
 from engine.contract import Invalid, Mark, Plain, Problem
 from engine.language.inventory_schema import KEYS
 from engine.language.rows import Table
@@ -135,12 +135,12 @@ class Reader:
             return []
         table.file = str(path)
         try:
-            data = batch_csv.content(path, table.file)
+            data = csv_sheet.content(path, table.file)
         except Invalid as invalid:
             said = invalid.problems[0]
             self.problems.append(node.problem(said.summary, found=said.found, remedy=said.remedy))
             return []
-        sheet = batch_csv.strict_rows(data, table.file)
+        sheet = csv_sheet.strict_rows(data, table.file)
         if sheet.problems:
             self.problems += sheet.problems
             return []

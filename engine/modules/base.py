@@ -64,6 +64,8 @@ class Module:
     goes_on: ClassVar[bool] = False
     #: rights the account needs, as the remote side names them: shown by plan and doctor
     rights: ClassVar[tuple[str, ...]] = ()
+    #: the same by a person: the clicks in the admin centre, and the cmdlet; shown by `mailmove doc` (S-36)
+    by_person: ClassVar[tuple[str, ...]] = ()
     #: output fields that only the service decides: unknown before the thing exists
     decided: ClassVar[frozenset[str]] = frozenset()
     #: parameters that a letter's file fills, in the order subject, text, template (engine.language.letters)

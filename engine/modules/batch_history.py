@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar
 
 from engine.connections import Site
 from engine.connections.migration_objects import MigrationBatch, MigrationUser, moment
+from engine.connections.service_errors import classify
 from engine.contract import Diff, Fault, Rejected, State, Want
 from engine.modules.base import Effect, Module, Undo
 from engine.world import write_whole
@@ -22,7 +23,7 @@ from engine.world import write_whole
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 #: A cell that begins so is a formula to a spreadsheet.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
-_COLUMNS = ("address", "status", "items", "skipped", "last_success", "error")
+_COLUMNS = ("address", "status", "items", "skipped", "last_success", "error", "kind", "cause")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ def export(site: Site, name: str) -> None:
         raise Rejected("exchange_online", f"there is no batch {name}: its history cannot be exported",
                        remedy="waive the task with the reason, or give the batch's name as it is")
     users = sorted(_users(site, name), key=lambda user: user.address)
-    statistics = site.exchange_online.user_statistics([user.identity for user in users])
+    statistics = site.exchange_online.user_statistics([user.identity for user in users], report=True)
     for answer in statistics:
         if isinstance(answer, Fault):
             raise answer
@@ -123,7 +124,8 @@ def _table(users: Iterable[MigrationUser]) -> bytes:
     rows.writerow(_COLUMNS)
     for user in users:
         rows.writerow([_cell(value) for value in (
-            user.address, user.status, user.items, user.skipped, user.last_success or "", user.error)])
+            user.address, user.status, user.items, user.skipped, user.last_success or "", user.error,
+            classify(user.error).id if user.error else "", classify(user.error).cause if user.error else "")])
     return b"\xef\xbb\xbf" + text.getvalue().encode()  # the mark, for spreadsheets
 
 

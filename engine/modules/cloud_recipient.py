@@ -16,7 +16,8 @@ from engine.modules.base import Effect, Module, Undo
 class CloudRecipient(Module):
     """Look until the recipient is there: made by directory synchronisation, or by the batch. Writes nothing.
 
-    Its state gives the conversion what it needs: `routing_address`, `addresses`, `guid` (ExchangeGuid), `legacy_dn`.
+    The address must be its primary one (B-34). Its state gives the conversion what it needs: `routing_address`,
+    `addresses`, `guid` (ExchangeGuid), `legacy_dn`.
     """
 
     address: Annotated[str, "Primary address."]
@@ -34,17 +35,21 @@ class CloudRecipient(Module):
         return f"recipient/{self.address.lower()}"
 
     def want(self) -> Want:
-        return {"type": AtLeast(self.at_least, RECIPIENT_LADDER)}
+        return {"type": AtLeast(self.at_least, RECIPIENT_LADDER), "primary": True}
 
     def read(self, site: Site) -> State | None:
         found = site.exchange_online.recipients().get(self.address.lower())
         if found is None:
             return None
-        return {"type": found.type, "routing_address": found.routing_address, "guid": found.guid,
+        return {"type": found.type, "address": found.address, "primary": found.address == self.address.lower(),
+                "routing_address": found.routing_address, "guid": found.guid,
                 "legacy_dn": found.legacy_dn, "addresses": found.proxies}
 
     def outlook(self, state: State | None, diff: Diff) -> Outlook:
         word = self.at_least.replace("_", " ")
         if state is None:
             return Waiting(f"Exchange Online has no recipient {self.address} yet; waits for a {word}")
+        if not state["primary"]:
+            return Waiting(f"{self.address} is only a further address of {state['address']} in the cloud; waits until "
+                           "it is the primary one: is the domain verified, and the address primary at the source?")
         return Waiting(f"{self.address} is a {str(state['type']).replace('_', ' ')} yet; waits for a {word}")

@@ -26,7 +26,7 @@ class MailboxSync(Module):
     """
 
     address: Annotated[str, "Primary address of the mailbox."]
-    batch: Annotated[str, "Name of its batch."]
+    batch: Annotated[str, "Name of its batch; a cutover's group need not say it."] = ""
     stalled_after: Annotated[timedelta, "A copy without progress for so long is told as stalled (B-32)."] = timedelta(
         hours=3)
 
@@ -38,6 +38,10 @@ class MailboxSync(Module):
     settles_within: ClassVar[timedelta] = timedelta(hours=1)
     look_again: ClassVar[timedelta] = timedelta(minutes=15)
     rights: ClassVar[tuple[str, ...]] = ("Migration",)
+    by_person: ClassVar[tuple[str, ...]] = (
+        "Exchange admin centre > Migration > Batch > View details: the mailbox's status, its report to download.",
+        "Get-MigrationUser; Get-MigrationUserStatistics -Identity ADDRESS -IncludeReport; "
+        "Start-MigrationUser -Identity ADDRESS.")
 
     def key(self) -> str:
         return f"sync/{self.address.lower()}"
@@ -53,7 +57,7 @@ class MailboxSync(Module):
 
     def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
         if state is None:
-            return Waiting(f"the batch {self.batch} does not list it yet")
+            return Waiting(f"{f'the batch {self.batch} does not list' if self.batch else 'no batch lists'} it yet")
         status, error = str(state["status"]), str(state["error"] or "")
         if state["state"] == "failed":
             known = classify(error)
@@ -81,7 +85,7 @@ class MailboxSync(Module):
         user = site.exchange_online.migration_users().get(self.address.lower())
         if user is None:
             raise Rejected("exchange_online", f"no batch lists {self.address}",
-                           remedy=f"check that the batch {self.batch} holds it")
+                           remedy=f"check that {self.batch or 'the batch'} holds it")
         site.exchange_online.invoke("Start-MigrationUser", Identity=user.identity)
 
     @classmethod
@@ -102,7 +106,9 @@ class MailboxSync(Module):
 
 def _state(user: MigrationUser, batch_status: str, statistics: Mapping[str, Any] | Fault | None) -> State | Unknown:
     if isinstance(statistics, Fault):
-        return Unknown(str(statistics))
+        if user.state == "failed":
+            return Unknown(str(statistics))  # why it failed is not known
+        statistics = None  # only how long it stands still
     error = user.error or str((statistics or {}).get("Error") or "")
     stalled = span((statistics or {}).get("StalledDuration"))
     return {"state": user.state, "status": user.status, "batch_status": batch_status, "error": error,

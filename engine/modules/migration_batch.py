@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,16 +14,23 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from engine.connections import Site
-from engine.connections.batch_csv import content, parse
-from engine.connections.migration_objects import BATCH_LADDER, byte_array
+from engine.connections.batch_csv import parse
+from engine.connections.csv_sheet import content
+from engine.connections.migration_objects import BATCH_LADDER, MigrationUser, by_name, byte_array, moment
 from engine.connections.service_errors import classify
 from engine.contract import AtLeast, Change, Diff, Failing, Outlook, Rejected, State, Unreachable, Waiting, Want
 from engine.modules.base import Effect, Module, Undo
 from engine.modules.batch_history import export, outdated
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_STRICT_NAME = re.compile(r"[A-Za-z0-9]{1,64}")
 #: A batch in one of these is stopped before it is removed.
 _AT_WORK = frozenset({"Waiting", "Starting", "Syncing", "IncrementalSyncing", "Completing"})
+#: After so long a batch's file has been read: rows the service does not count then, it has merged or left out.
+READ_WITHIN = timedelta(minutes=30)
+#: What a cutover batch cannot stand beside (C-28).
+_BESIDE_NONE = frozenset({"exchangeoutlookanywhere", "imap"})
+ANOTHER_NAME = "give the batch another name, or remove the one that is there"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +45,8 @@ class MigrationBatch(Module):
     endpoint: Annotated[str, "Name of the migration endpoint."]
     csv: Annotated[str, "The staged batch's CSV file; none for a cutover."] = ""
     state: Annotated[Literal["created", "started", "absent"], "How it must be."] = "started"
+    strict_name: Annotated[bool, "The name has letters and digits only: the narrowest reading of the page (B-28)."] = (
+        False)
 
     family: ClassVar[str] = "batch"
     connection: ClassVar[str] = "exchange_online"
@@ -45,13 +56,20 @@ class MigrationBatch(Module):
     settles_within: ClassVar[timedelta] = timedelta(minutes=30)
     look_again: ClassVar[timedelta] = timedelta(minutes=5)
     rights: ClassVar[tuple[str, ...]] = ("Migration",)
+    by_person: ClassVar[tuple[str, ...]] = (
+        "Exchange admin centre > Migration > Batch > Add migration batch; cutover: type, endpoint, name, start; "
+        "staged: type, CSV file, endpoint, name, start. Start manually is `created`, automatically is `started`. Then "
+        "Start, Stop or Delete above the list.",
+        "New-MigrationBatch, Start-MigrationBatch, Stop-MigrationBatch, Remove-MigrationBatch, always with -Identity.")
 
     def key(self) -> str:
         return f"batch/{self.name}"
 
     def problems(self) -> Iterator[str]:
-        if not _NAME.fullmatch(self.name):
-            yield "name: letters, digits, - and _ only, at most 64 (B-28; New-MigrationBatch)"
+        form, signs = (_STRICT_NAME, "letters and digits") if self.strict_name else (_NAME, "letters, digits, - and _")
+        if not form.fullmatch(self.name):
+            yield (f'name: {signs} only, beginning with a letter or digit, at most 64; write "{valid_name(self.name)}" '
+                   "(B-28; New-MigrationBatch)")
         if not self.endpoint.strip():
             yield "endpoint: a batch needs an endpoint (B-27)"
 
@@ -65,14 +83,18 @@ class MigrationBatch(Module):
         return want
 
     def read(self, site: Site) -> State | None:
-        found = site.exchange_online.migration_batches().get(self.name)
+        found = by_name(site.exchange_online.migration_batches(), self.name)
         if found is None:
             return None
-        users = [user.address for user in site.exchange_online.migration_users().values() if user.batch == self.name]
+        users = [user for user in site.exchange_online.migration_users().values() if user.batch == found.name]
         # Until the service shows every user it has read from the file, nobody can say who they are.
-        members = digest(users) if users and len(users) == found.count else None
-        return {"state": found.state, "status": found.status, "endpoint": found.endpoint, "members": members,
-                "count": found.count, "last_synced": found.last_synced, "message": found.error}
+        members = digest(user.address for user in users) if users and len(users) == found.count else None
+        created = moment(found.raw.get("CreationDateTimeUTC") or found.raw.get("CreationDateTime"))
+        return {"state": found.state, "status": found.status, "members": members, "count": found.count,
+                # names are one regardless of case
+                "endpoint": self.endpoint if found.endpoint.lower() == self.endpoint.lower() else found.endpoint,
+                "last_synced": found.last_synced, "message": found.error or commonest(users)[0],
+                "read_whole": created is None or site.world.clock.now() - created >= READ_WITHIN}
 
     def difference(self, state: State | None) -> Diff | None:
         diff = super().difference(state)
@@ -95,12 +117,25 @@ class MigrationBatch(Module):
             return Failing("the service says the batch is corrupted", "remove it and create it anew")
         if status == "Failed":
             known = classify(message)
-            return Failing(f"the batch failed: {message or 'no reason given'}", known.remedy,
+            return Failing(f"the batch failed: {message or 'no reason given'} ({known})", known.remedy,
                            retry=known.action == "retry")
-        changed = {change.field for change in diff.changes}
-        if changed == {"members"} and state.get("members") is None:
-            return Waiting(f"the service has read {state['count']} of {len(self._addresses())} rows")
-        return None
+        return self._another(state, {change.field for change in diff.changes})
+
+    def _another(self, state: State, changed: set[str]) -> Outlook | None:
+        """Whether the batch of this name is another one than the playbook's (B-27, S-23)."""
+        if "endpoint" in changed:
+            return Failing(f"a batch {self.name} is there already, and goes through the endpoint {state['endpoint']}, "
+                           f"not {self.endpoint} (B-27)", ANOTHER_NAME)
+        if "members" not in changed:
+            return None
+        asked, counted = len(self._addresses()), int(str(state["count"]))
+        if state.get("members") is None and counted < asked and not state.get("read_whole"):
+            return Waiting(f"the service has read {counted} of {asked} rows")
+        if counted == asked:
+            return Failing(f"a batch {self.name} is there already, of {counted} other mailboxes than those of "
+                           f"{Path(self.csv).name}", ANOTHER_NAME)
+        return Failing(f"the service counts {counted} mailboxes in {self.name}, and {Path(self.csv).name} has {asked} "
+                       "(S-23)", "remove the batch, look for rows that it merges or does not know, and run again")
 
     def apply(self, site: Site, diff: Diff) -> None:
         exchange = site.exchange_online
@@ -111,13 +146,32 @@ class MigrationBatch(Module):
             more: dict[str, Any] = {"CSVData": byte_array(_file(self.csv)[0])} if self.csv else {}
             if self.state == "started":
                 more["AutoStart"] = True
+            if not self.csv:
+                self._alone(site)
             exchange.invoke("New-MigrationBatch", Name=self.name, SourceEndpoint=self.endpoint, **more)
             return
         changed = {change.field for change in diff.changes}
         if changed & {"endpoint", "members"}:
             raise Rejected("exchange_online", f"a batch {self.name} exists with other {' and '.join(sorted(changed))}",
-                           remedy="give the batch another name, or remove the one that is there")
-        exchange.invoke("Start-MigrationBatch", Identity=self.name)
+                           remedy=ANOTHER_NAME)
+        try:
+            exchange.invoke("Start-MigrationBatch", Identity=self.name)
+        except Rejected:
+            # Started by somebody else since it was read: the service answers with an error, and it is as wanted.
+            site.forget()
+            found = by_name(exchange.migration_batches(), self.name)
+            if found is None or found.status not in ("Starting", "Syncing", "IncrementalSyncing"):
+                raise
+
+    def _alone(self, site: Site) -> None:
+        """C-28: only one cutover batch can exist, and no IMAP batch beside it. Raises Rejected, naming the other."""
+        site.forget()
+        for name, found in site.exchange_online.migration_batches().items():
+            kind = str(found.raw.get("MigrationType") or "").replace(" ", "").lower()
+            if name.lower() != self.name.lower() and kind in _BESIDE_NONE:
+                raise Rejected("exchange_online", f"the batch {name} ({found.status}) is in the tenant: only one "
+                               "cutover batch can exist at a time, and none beside an IMAP batch (C-28)",
+                               remedy=f"remove {name} when it is done with, or take it up by its name")
 
     def restored(self, before: State | None, state: State | None) -> Want | None:
         """A batch we started is stopped, one we created is removed."""
@@ -175,9 +229,29 @@ class MigrationBatch(Module):
         return _file(self.csv)[1]
 
 
+def valid_name(text: str) -> str:
+    """A batch name near the text that both readings of the page allow: "Büro/Nord 1" → "BueroNord1"."""
+    written = text.translate(_WRITTEN_OUT)
+    plain = unicodedata.normalize("NFKD", written).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9]", "", plain)[:64] or "Batch01"
+
+
+#: Letters that German and the Nordic languages write out where there is no sign for them.
+_WRITTEN_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "å": "aa",
+                              "Å": "Aa", "ø": "oe", "Ø": "Oe", "æ": "ae", "Æ": "Ae"})
+
+
+def commonest(users: Sequence[MigrationUser]) -> tuple[str, int]:
+    """The text with which most of the failed users failed, and how many did; ("", 0) where none has."""
+    texts = Counter(user.error for user in users if user.state == "failed")
+    return texts.most_common(1)[0] if texts else ("", 0)
+
+
 def digest(addresses: Iterable[str]) -> str:
     """One short text for a set of addresses, whatever their order."""
-    return blake2b("\n".join(sorted(set(addresses))).encode(), digest_size=12).hexdigest()
+    members = sorted(set(addresses))
+    noun = "mailbox" if len(members) == 1 else "mailboxes"
+    return f"{len(members)} {noun}, {blake2b(chr(10).join(members).encode(), digest_size=8).hexdigest()}"
 
 
 def _file(path: str) -> tuple[bytes, tuple[str, ...]]:

@@ -5,8 +5,11 @@ A transcript is like those of test_transcripts.py; between the commands stand li
     % fault {"kind": …}     a fault by hand, as docs/lab.md lists them
     % pass 3600             so many seconds go by
     % list anna ben         the batch's file names these mailboxes
-    % kind cutover          the first line: the organisation; staged without it
+    % desk Start-…          somebody types this line into PowerShell
+    % kind cutover          the organisation and the playbook; staged without it
+    % playbook discovery    another playbook
     % mailboxes anna ben    whom it has
+    # holds: B-33            the first line: the requirements whose failure it shows
 
 To write them anew after a wanted change: `python -m tests.cli.test_service_transcripts`, then read the diff.
 """
@@ -27,10 +30,14 @@ import pytest
 from engine import rehearse
 from engine.cli import main
 from engine.world import World
+from tests.cli.test_transcripts import HOLDS, marked
 from tests.modules.lab_cloud import Lab
 from tests.modules.service_stand import ENDPOINT, address, list_file, organisation, service
 
 HERE = Path(__file__).parent / "service"
+#: Lines that are to be copied whole.
+LONG = ("$ ", "% ", "mailmove ", "New-MigrationEndpoint ")
+SETTINGS = ("% kind ", "% mailboxes ", "% playbook ")
 TRANSCRIPTS = sorted(HERE.glob("*.txt"))
 #: Times and digests move with every change of the lab's story; what a transcript is about is the words.
 CHANGING = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?(?: UTC|Z|\+00:00)?)?|Digest [0-9a-f]{16}")
@@ -38,15 +45,16 @@ CHANGING = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?(?: UTC|Z|\+00:
 
 def replay(text: str, folder: Path) -> str:
     """The transcript as it reads now."""
-    told = [line for line in text.splitlines() if line[:2] in ("$ ", "% ")]
-    settings = dict(line[2:].partition(" ")[::2] for line in told if line.startswith(("% kind", "% mailboxes")))
+    told = [line for line in text.splitlines() if line[:2] in ("$ ", "% ", "# ")]
+    settings = dict(line[2:].partition(" ")[::2] for line in told if line.startswith(SETTINGS))
     kind, names = settings.get("kind", "staged"), settings.get("mailboxes", "anna ben carla").split()
     described = organisation(kind, {name: {} for name in names})
     described["vars"]["endpoint_name"] = ENDPOINT
     with service(kind, folder, {name: {} for name in names}) as lab:
         home = folder / "acme"
         home.mkdir()
-        shutil.copyfile(HERE / "playbook.yml", home / "playbook.yml")
+        name = settings.get("playbook", "cutover" if kind == "cutover" else "playbook")
+        shutil.copyfile(HERE / f"{name}.yml", home / "playbook.yml")
         if kind == "staged":
             list_file(folder, names)
         else:
@@ -62,16 +70,22 @@ def replay(text: str, folder: Path) -> str:
 
 
 def _played(line: str, lab: Lab, home: Path) -> list[str]:
+    if line.startswith(HOLDS):
+        return [line]
     if line.startswith("% "):
         word, _, rest = line[2:].partition(" ")
         if word == "fault":
             lab.control("/fault", json.loads(rest))
         elif word == "pass":
             lab.pass_time(float(rest))
+        elif word == "desk":
+            said = lab.control("/desk", {"script": rest, "user": "CORP\\migadmin",
+                                         "password": lab.ready["connections"]["directory"]["password"]})
+            assert said["ok"], said
         elif word == "list":
             list_file(home, rest.split())
         else:
-            assert word in ("kind", "mailboxes"), line
+            assert line.startswith(SETTINGS), line
         return [line]
     screen = io.StringIO()
     words = shlex.split(line)[2:]
@@ -82,7 +96,7 @@ def _played(line: str, lab: Lab, home: Path) -> list[str]:
     return [line, said.rstrip("\n"), *([f"[exit {code}]"] if code else []), ""]
 
 
-@pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [marked(path) for path in TRANSCRIPTS])
 def test_transcript(path: Path, tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert replay(text, tmp_path) == text
@@ -104,7 +118,7 @@ def test_the_reports_of_what_failed_are_kept_whole_and_for_their_owner_only(tmp_
 def test_no_line_of_ours_is_wider_than_the_screen() -> None:
     for path in TRANSCRIPTS:
         for line in path.read_text(encoding="utf-8").splitlines():
-            assert len(line) <= 100 or line.lstrip().startswith(("$ ", "% ", "mailmove ")), (path.name, line)
+            assert len(line) <= 100 or line.lstrip().startswith(LONG), (path.name, line)
 
 
 if __name__ == "__main__":

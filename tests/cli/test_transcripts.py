@@ -1,7 +1,8 @@
 """Whole terminal transcripts: what a person types, what answers, and the exit code, compared letter by letter.
 
 A transcript is `$ mailmove …` lines, each followed by its output and `[exit N]` where N is not 0. The commands of one
-file run one after the other in an empty folder that holds a copy of `broken/`. To write them anew after a wanted
+file run one after the other in an empty folder that holds a copy of `broken/`. A first line `# holds: S-10 …` names the
+requirements whose failure it shows. To write them anew after a wanted
 change: `python -m tests.cli.test_transcripts`, then read the diff.
 """
 
@@ -23,13 +24,14 @@ from engine.world import StillClock, World
 
 HERE = Path(__file__).parent
 TRANSCRIPTS = sorted((HERE / "transcripts").glob("*.txt"))
+HOLDS = "# holds: "
 
 
 def replay(text: str, folder: Path) -> str:
     """The transcript as it reads now."""
     shutil.copytree(HERE / "broken", folder / "broken")
     world = World(clock=StillClock(datetime(2026, 3, 2, 9, 0, tzinfo=UTC)), environment={"USER": "maria"})
-    out = []
+    out = [line for line in text.splitlines()[:1] if line.startswith(HOLDS)]
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -45,7 +47,14 @@ def replay(text: str, folder: Path) -> str:
     return "\n".join(out)
 
 
-@pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
+def marked(path: Path) -> object:
+    """The transcript as a test's parameter, marked with the requirements it names."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    held = first.removeprefix(HOLDS).split() if first.startswith(HOLDS) else []
+    return pytest.param(path, id=path.stem, marks=[pytest.mark.requirement(*held)] if held else [])
+
+
+@pytest.mark.parametrize("path", [marked(path) for path in TRANSCRIPTS])
 def test_transcript(path: Path, tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert replay(text, tmp_path) == text

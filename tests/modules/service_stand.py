@@ -28,6 +28,7 @@ def organisation(kind: str, names: Mapping[str, Mapping[str, Any]], **more: Any)
     found["rows"]["mailboxes"] = [
         {**pattern, "address": address(name), "name": name.title(), **changes} for name, changes in names.items()]
     found["rows"]["groups"] = more.get("groups", [])
+    found["rows"]["domains"] = more.get("domains", found["rows"]["domains"])
     found["vars"]["test_mailbox"] = found["rows"]["mailboxes"][0]["address"]
     return found
 

@@ -32,7 +32,8 @@ OURS = ("approval", "batch_history", "checklist", "cloud_recipient", "directory_
         "licence", "mailbox_sync", "migration_batch", "migration_endpoint", "security_group", "tenant_domain")
 
 #: A site that has no PowerShell of its own: nothing is contacted.
-NO_SHELL = Site({"exchange_online": {"shell": "none"}}, {"tenant": {"id": "t", "domain": "c"}}, World(environment={}))
+NO_SHELL = Site({"exchange_online": {"shell": "none"}}, {"tenant": {"id": "t", "domain": "c"}, "exports": "."},
+                World(environment={}))
 ENDPOINT: dict[str, Any] = {"name": "e", "email_address": "a@b.com", "account": "CORP\\adm"}
 
 
@@ -95,7 +96,7 @@ def test_rules_are_told_offline_with_field_and_source(module: Module, word: str)
 
 def test_autodiscover_leaves_server_names_unsent_and_uncompared() -> None:
     found = MigrationEndpoint(**ENDPOINT, exchange_server="ex.y.com", rpc_proxy_server="mail.y.com")
-    assert set(found.want()) == {"type", "account", "autodiscover"}
+    assert set(found.want()) == {"type", "account", "autodiscover", "password_current"}
     handed = found.apply(NO_SHELL, found.difference(None))  # type: ignore[arg-type]
     assert isinstance(handed, Handover) and "-Autodiscover" in handed.text and "ex.y.com" not in handed.text
     assert "password" not in handed.text.lower()
@@ -152,7 +153,7 @@ def test_members_of_a_created_batch_are_compared_as_far_as_the_service_shows_the
     assert diff is not None and isinstance(created.outlook(reading, diff), Waiting)
     foreign = _batch_state(members=wrong, count=2)
     diff = created.difference(foreign)
-    assert diff is not None and created.outlook(foreign, diff) is None
+    assert diff is not None and isinstance(created.outlook(foreign, diff), Failing)
     with pytest.raises(Rejected, match="members"):
         created.apply(_NO_SITE, diff)
 

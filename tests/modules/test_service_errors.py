@@ -4,6 +4,7 @@ the recovery after the fix where the service allows one (migration-service notes
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,11 @@ CUTOVER = ("E05", "E20", "E21", "E25")
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("staged")
-    names: dict[str, dict[str, Any]] = {"anna": {}, "ben": {}, "e23": {}}
+    names: dict[str, dict[str, Any]] = {"anna": {}, "ben": {}, "dora": {}, "e23": {}}
     names |= {error.lower(): {"fail": error} for error in (*STAGED, "E14", "E15")}
     with service("staged", folder, names) as lab:
         # anna and ben stay where they are for the tests of the other doors
-        list_file(folder, [name for name in names if name not in ("anna", "ben", "e14", "e15")])
+        list_file(folder, [name for name in names if name not in ("anna", "ben", "dora", "e14", "e15")])
         lab.control("/fault", {"kind": "skipped", "address": address("e23"), "count": 3, "listed": False})
         lab.act(batch(folder))
         yield lab
@@ -129,13 +130,17 @@ def test_a_copy_without_progress_is_told_as_stalled_with_what_to_do(staged: Lab,
 @pytest.mark.requirement("B-26", "B-22")
 def test_the_availability_test_says_what_is_wrong_with_the_way_to_the_source(staged: Lab, error: str) -> None:
     staged.control("/fault", {"kind": "endpoint", "error": error})
+    test = EndpointTest(endpoint=ENDPOINT, max_age=timedelta(seconds=0))
+    staged.pass_time(60)
     with pytest.raises(Rejected) as refused:
-        staged.act(EndpointTest(endpoint=ENDPOINT))
+        staged.act(test)
     assert refused.value.code == error and refused.value.remedy == BY_ID[error].remedy
     assert BY_ID[error].cause in refused.value.text
     staged.control("/fault", {"kind": "endpoint", "error": None})
-    found = staged.act(EndpointTest(endpoint=ENDPOINT))
-    assert isinstance(found, dict) and found["result"] == "Success"
+    staged.pass_time(60)
+    staged.act(EndpointTest(endpoint=ENDPOINT))
+    found = staged.settled(EndpointTest(endpoint=ENDPOINT))
+    assert found is not None and found["result"] == "Success"
 
 
 @pytest.mark.requirement("B-21")
@@ -166,9 +171,9 @@ def test_a_mailbox_of_another_batch_is_refused_by_the_service_itself(staged: Lab
 
 
 @pytest.mark.requirement("C-14")
-def test_a_cutover_while_directory_synchronisation_is_on_is_refused(staged: Lab, tmp_path: Path) -> None:
-    with pytest.raises(Rejected) as refused:
-        staged.act(batch(tmp_path, "created", "Everybody"))
+def test_a_cutover_while_directory_synchronisation_is_on_is_refused(tmp_path: Path) -> None:
+    with service("staged", tmp_path, {"anna": {}}) as lab, pytest.raises(Rejected) as refused:
+        lab.act(batch(tmp_path, "created", "Everybody"))
     assert "E19" in refused.value.remedy and "C-07" in refused.value.remedy
 
 
@@ -250,3 +255,13 @@ def test_a_fault_that_has_a_remedy_keeps_it_and_its_class() -> None:
         fault = kind("exchange_online", "The source mailbox: Couldn't connect to the source mailbox.", remedy="ours")
         assert explained(fault) is fault and fault.remedy == "ours"
     assert "B-07" in explained(Rejected("exchange_online", "Couldn't connect to the source mailbox.")).remedy
+
+
+def test_statistics_that_cannot_be_read_do_not_hide_a_copy_that_goes_on(staged: Lab, tmp_path: Path) -> None:
+    staged.control("/fault", {"kind": "mailbox", "address": address("dora"), "error": "E13"})
+    list_file(tmp_path, ["dora"], "Going")
+    staged.act(batch(tmp_path, "started", "Going"))
+    staged.pass_time(600)
+    staged.control("/fault", {"kind": "refuse", "match": "exo Get-MigrationUserStatistics", "error": "E27", "times": 9})
+    state = staged.read(sync("dora"))
+    assert state is not None and state["status"] == "Syncing" and state["stalled_minutes"] is None

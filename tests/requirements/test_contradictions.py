@@ -12,12 +12,12 @@ PAGE = (ROOT / "docs" / "contradictions.md").read_text(encoding="utf-8")
 #: By its number: a file of the product, and the words a person reads there.
 SAID = {
     1: ("engine/checks/method.py", 'both \\"fewer than 2,000\\" and \\"up to 2,000\\"'),
-    2: ("engine/connections/batch_csv.py", "the comma of an empty value stays"),
+    2: ("engine/connections/csv_sheet.py", "the comma of an empty value stays"),
     3: ("engine/language/order.py", '"C-22", "mail would arrive in mailboxes that may be disabled"'),
     4: ("engine/modules/autodiscover_uri.py", "AutoDiscoverServiceInternalUri"),
     5: ("engine/run/guards.py", "is not converted yet (S-34 b)"),
     6: ("engine/connections/migration_objects.py", '"created": ("Created", "Stopping", "Stopped"'),
-    7: ("engine/modules/migration_batch.py", "letters, digits, - and _ only, at most 64 (B-28"),
+    7: ("engine/modules/migration_batch.py", "only, beginning with a letter or digit, at most 64"),
     8: ("engine/modules/mailbox_rights.py", "FullAccess on the mailbox, or Receive As on its database"),
     9: ("engine/connections/graph.py", "not verified yet: "),
     10: ("engine/checks/method.py", "Exchange 2003: the pages of both methods name it"),
