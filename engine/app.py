@@ -93,7 +93,8 @@ class Migration:
     def site(self) -> Site:
         from engine.connections import Site
 
-        settings = {**self.program.settings, "exports": str(self.folder / "exports")}
+        settings = {**self.program.settings, "vars": dict(self.inventory.vars),
+                    "exports": str(self.folder / "exports")}
         return Site(self.inventory.connections, settings, self.world)
 
     def journal(self, *, create: bool) -> Journal:

@@ -208,7 +208,10 @@ def _plan(arguments: Namespace, screen: Screen, world: World) -> int:
     chosen = _chosen(arguments, migration.program)
     plan = app.plan(migration, chosen, rows=form == "json" or arguments.diff or bool(out))
     text = _plan_text(plan, form, where, extra, arguments.diff)
+    refused = [each for each in plan.findings if each.severity == "refuse"]
     following = _again("apply", arguments)
+    if refused:
+        following = _again("doctor", arguments)
     if out:
         from engine.plan_file import as_mapping
         from engine.screen import as_json
@@ -217,7 +220,7 @@ def _plan(arguments: Namespace, screen: Screen, world: World) -> int:
         kept = as_json(as_mapping(plan, where.playbook, where.inventory, extra))
         with to_write(Path(out)):
             write_whole(Path(out), (text if form == "html" else kept).encode())
-        if form != "html":
+        if form != "html" and not refused:
             following = shlex.join([PROGRAM, "apply", out])
     if form == "text":
         screen.lines(report.plan_text(plan, diff=arguments.diff))
@@ -227,6 +230,8 @@ def _plan(arguments: Namespace, screen: Screen, world: World) -> int:
         screen.lines(report.next_step(following))
     elif not out:
         screen.out.write(text)
+    if refused:
+        return ExitCode.REFUSED if any(each.told for each in refused) else ExitCode.SOME_FAILED
     pending = any(plan.counts.get(word) for word in (*report.ACTS, "asks", "hands", "later", "waits"))
     return ExitCode.CHANGES_PENDING if arguments.detailed_exitcode and pending else ExitCode.CONVERGED
 

@@ -491,6 +491,28 @@ class CalendarEntry:
     rows: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check of the preflight saw, for the person who decides. Nothing to say: no finding.
+
+    severity   refuse: nothing is done while it stands · warn · note
+    told       False: it could not be told, and `text` says why; never silently fine
+    passing    not told, but asking again may help
+    rows       the first few rows concerned, of `count`
+    liftable   a named person may go on all the same: `override CHECK organisation`
+    """
+
+    check: str
+    severity: Literal["refuse", "warn", "note"]
+    text: str
+    remedy: str = ""
+    rows: tuple[str, ...] = ()
+    count: int = 0
+    told: bool = True
+    liftable: bool = False
+    passing: bool = False
+
+
 @dataclass
 class Plan:
     """The preview, as a value. Reading it changes nothing; `tokens` is the consent it asks for."""
@@ -503,6 +525,7 @@ class Plan:
     groups: list[PlanGroup] = field(default_factory=list)
     calendar: list[CalendarEntry] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     tokens: set[bytes] = field(default_factory=set)
     rows: list[Mapping[str, Plain]] = field(default_factory=list)  # per row, only where asked for (json, --out)

@@ -13,8 +13,8 @@ from typing import Any
 
 from engine.app import Migration
 from engine.connections.secrets import Secret
-from engine.contract import Denied, Fault, Rejected
-from engine.report import duration, moment, wrap
+from engine.contract import Denied, Fault, Refusal, Rejected
+from engine.report import duration, moment, named, wrap
 
 #: SQLite versions before this one lack what the journal is made of (STRICT tables, RETURNING).
 SQLITE_MIN = (3, 37, 0)
@@ -28,16 +28,18 @@ class Finding:
     well: bool
     text: str
     remedy: str = ""
+    #: well, but somebody should see it
+    warns: bool = False
 
 
 def lines(finding: Finding) -> Iterator[str]:
     text, _, needs = finding.text.partition("; needs ")
     first, *more = wrap(f"{finding.what}: {text}", "       ")
-    yield f"  {'ok ' if finding.well else 'ILL'}  {first.strip()}"
+    yield f"  {'ILL' if not finding.well else 'see' if finding.warns else 'ok '}  {first.strip()}"
     yield from more
     if needs:
         yield from wrap(f"needs {needs}", "       ")
-    if finding.remedy and not finding.well:
+    if finding.remedy and (finding.warns or not finding.well):
         yield from wrap(finding.remedy, "       ")
 
 
@@ -54,7 +56,30 @@ def examine(migration: Migration) -> Iterator[Finding]:
     for name in sorted(rights.keys() - migration.inventory.connections.keys() - {""}):
         yield Finding(name, False, "the playbook needs it; the inventory does not name it",
                       f"Add connections: {name}: to the inventory.")
+    yield from _checks(migration)
     migration.site.close()
+
+
+def _checks(migration: Migration) -> Iterator[Finding]:
+    """What every plan and run looks at as well; a warning needs attention, a refusal forbids writing."""
+    from engine.run.preflight import Preflight
+
+    try:
+        journal = migration.journal(create=False)
+    except Refusal:
+        return  # said above
+    try:
+        found = Preflight(migration.program, migration.site, journal, migration.world).look()
+    except Refusal as refusal:
+        yield Finding("preflight", False, refusal.problem.found, refusal.problem.remedy.strip())
+        return
+    except Fault:
+        return  # the tenant cannot be asked: said above, and nothing else can be told
+    finally:
+        journal.close()
+    for each in found:
+        rows = f" ({named(each.rows, each.count, 60)})" if each.count > 1 else ""
+        yield Finding(each.check, each.severity != "refuse", each.text + rows, each.remedy, each.severity == "warn")
 
 
 def _state(migration: Migration) -> Finding:

@@ -7,6 +7,7 @@ itself in a Content Security Policy, so that a browser holds it to it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from html import escape
 from typing import Any
@@ -53,6 +54,9 @@ def _plan(plan: Plan) -> Iterator[str]:
     yield f"<p>{text(counts_line(plan.counts))}</p>"
     for found in plan.problems:
         yield f'<p class="grave">{text(found.summary)}: {text(found.found)} {text(found.remedy)}</p>'
+    if plan.findings:
+        yield "<h2>Preflight</h2>"
+        yield from _findings(asdict(each) for each in plan.findings)
     grave = [group for group in plan.groups if is_grave(group)]
     plays: dict[str, list[Any]] = {}
     for group in plan.groups:
@@ -102,6 +106,9 @@ def dossier_html(name: str, made_at: datetime, status: Mapping[str, Any],
             (each.get("play"), each.get("name"), each.get("rows"), ", ".join(
                 f"{count:,} {phase}" for phase, count in (each.get("counts") or {}).items() if count))
             for each in status.get("tasks", ())))
+        if status.get("findings"):
+            yield "<h2>What the preflight last found</h2>"
+            yield from _findings(status["findings"])
         if status.get("parked"):
             yield "<h2>What waits</h2>"
             yield from _table(("Task 25", "Row 21", "State 9", "Until 19", "Why 26"), (
@@ -157,6 +164,11 @@ def happened(kind: str, body: Mapping[str, Any]) -> str:
         return f"ended with {body.get('exit_code')}, {body.get('changed', 0):,} changed"
     if kind == "consented":
         return f"{body.get('by')} consented to {body.get('count') or 0:,} acts"
+    if kind == "pinned":
+        return "pinned: " + ", ".join(f"{name} {value(each)}" for name, each in (body.get("pins") or {}).items())
+    if kind == "observed":
+        said = "; ".join(str(each.get("text")) for each in body.get("findings") or ())
+        return f"{body.get('check')}: {said or 'nothing any more'}"
     if kind == "intent":
         changes = ", ".join(f"{name} {value(before)} → {value(after)}"
                             for name, before, after in body.get("changes", ()))
@@ -171,6 +183,14 @@ def happened(kind: str, body: Mapping[str, Any]) -> str:
         return f"{kind} by {body.get('by')}{': ' if _reason(body) else ''}{_reason(body)}"
     return {"unsettled": "no longer as it was left", "undone": "written back"}.get(
         kind, f"{body.get('phase') or kind}: {body.get('reason') or ''}".rstrip(": "))
+
+
+def _findings(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    yield from _table(("Check 18", "It 10", "What 40", "To do 32"), (
+        (each.get("check"), {"refuse": "refuses", "warn": "warns", "note": "notes"}.get(str(each.get("severity"))),
+         str(each.get("text")) + (f" ({named(each['rows'], int(each['count']), 60)})"
+                                  if int(each.get("count") or 0) > 1 else ""), each.get("remedy"))
+        for each in found))
 
 
 def _reason(body: Mapping[str, Any]) -> str:

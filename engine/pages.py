@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from engine.contract import ExitCode
-from engine.report import ENDINGS, PHASES, moment, named, recap, wrap
+from engine.report import ENDINGS, PHASES, findings, moment, named, recap, wrap
 from engine.rows import as_csv
 from engine.run.journal import Record
 from engine.run.standing import SPOKEN, Line, ParkedRow, Standing, tell
@@ -31,6 +31,7 @@ def status_text(found: Standing, again: Callable[..., str]) -> Iterator[str]:
         yield "Nothing was ever applied."
         if found.all_held:
             yield _held(found.all_held)
+        yield from _found(found)
         return
     yield f"{found.run['playbook']}, last run {moment(found.run['at'])}"
     if found.holder:
@@ -57,9 +58,17 @@ def status_text(found: Standing, again: Callable[..., str]) -> Iterator[str]:
             yield from _stopped(members, again)
         if len(mine) > GROUPS_MAX:
             yield f"  … and {len(mine) - GROUPS_MAX} more: --csv shows all"
+    yield from _found(found)
     if found.next_wake:
         yield ""
         yield f"Worth running again at {moment(found.next_wake)}."
+
+
+def _found(found: Standing) -> Iterator[str]:
+    told = [each for each in found.findings if each.severity != "note"]
+    if told:
+        yield ""
+        yield from findings(told)
 
 
 def _taken_up(parked: ParkedRow, found: Standing) -> bool:
@@ -208,6 +217,12 @@ def record_lines(record: Record) -> Iterator[str]:
         yield f"{head}ended with {body['exit_code']}, {body['changed']:,} changed"
     elif record.kind == "consented":
         yield f"{head}{record.body.get('by')} consented to {record.body.get('count'):,} acts"
+    elif record.kind == "pinned":
+        pins: Mapping[str, Any] = record.body["pins"]
+        yield from _hanging(head, "pinned: " + ", ".join(f"{name} {each}" for name, each in pins.items()))
+    elif record.kind == "observed":
+        said = "; ".join(f"{each['severity']}: {each['text']}" for each in record.body["findings"])
+        yield from _hanging(head, f"{record.body['check']}: {said or 'nothing any more'}")
     elif record.task and (text := tell(record)):
         yield from _hanging(head, f"«{record.task.rpartition(' / ')[2]}» {record.row}: {text}")
     elif record.kind in SPOKEN:

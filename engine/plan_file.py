@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.connections import text_file
-from engine.contract import CalendarEntry, ExitCode, Plan, PlanGroup, Problem, Refusal
+from engine.contract import CalendarEntry, ExitCode, Finding, Plan, PlanGroup, Problem, Refusal
 from engine.report import shorten
 from engine.screen import plain
 
@@ -33,11 +33,13 @@ class Kept:
 
 def as_mapping(plan: Plan, playbook: Path, inventory: Path, extra_vars: Mapping[str, str]) -> dict[str, Any]:
     """The plan in JSON's own types. Paths are absolute: the file may be carried to another folder."""
-    found = {name: plain(each) for name, each in vars(plan).items() if name not in ("groups", "calendar", "problems")}
+    found = {name: plain(each) for name, each in vars(plan).items()
+             if name not in ("groups", "calendar", "problems", "findings")}
     found["groups"] = [plain(asdict(group)) for group in plan.groups]
     found["calendar"] = [plain(asdict(entry)) for entry in plan.calendar]
     found["problems"] = [{"summary": each.summary, "found": each.found, "remedy": each.remedy}
                          for each in plan.problems]
+    found["findings"] = [plain(asdict(each)) for each in plan.findings]
     return {"form": FORM, "playbook_file": str(playbook.resolve()), "inventory_file": str(inventory.resolve()),
             "extra_vars": dict(extra_vars), **found}
 
@@ -67,6 +69,7 @@ def read(path: Path) -> Kept:
             calendar=[CalendarEntry(each["text"], _time(each["at"]) if each["at"] else None, each["after"],
                                     each["rows"]) for each in found["calendar"]],
             problems=[Problem(**each) for each in found["problems"]],
+            findings=[Finding(**{**each, "rows": tuple(each["rows"])}) for each in found.get("findings", ())],
             counts=found["counts"], tokens={bytes.fromhex(each) for each in found["tokens"]},
             rows=found["rows"], order=found["order"])
         return Kept(plan, Path(found["playbook_file"]), Path(found["inventory_file"]), found["extra_vars"])

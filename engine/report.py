@@ -14,6 +14,7 @@ from engine.contract import (
     CalendarEntry,
     ExitCode,
     Fault,
+    Finding,
     Outcome,
     Plain,
     Plan,
@@ -23,6 +24,8 @@ from engine.contract import (
 
 COLUMNS = 100
 PLAN_LINES_MAX = 100
+#: Of a plan's page, what the preflight's findings may take; refusals are never cut.
+FINDING_LINES_MAX = 24
 PROBLEMS_MAX = 20
 #: of a line that is wrong, as much is shown
 LINE_SHOWN_MAX = 160
@@ -195,6 +198,39 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+# ------------------------------------------------------------------------------------- what checks found
+
+#: How a finding's line begins, by severity.
+GRAVITIES = {"refuse": "REFUSES", "warn": "warns  ", "note": "notes  "}
+
+
+def finding(found: Finding) -> Iterator[str]:
+    """One finding: the check's name, what it saw, whom it concerns, what to do."""
+    rows = f" ({named(found.rows, found.count, 60)})" if found.count > 1 else ""
+    said = f"{found.check}: {found.text}{rows}"
+    said = said if said.endswith((".", "?")) else said + "."
+    lines = list(wrap(f"{said} {found.remedy}".rstrip(), " " * 11))
+    yield f"  {GRAVITIES[found.severity]}  {lines[0].lstrip()}"
+    yield from lines[1:]
+
+
+def findings(found: Sequence[Finding], lines_max: int = FINDING_LINES_MAX) -> Iterator[str]:
+    """The preflight's findings, gravest first; what does not fit is counted."""
+    if not found:
+        return
+    yield "Preflight"
+    used = left = 0
+    for each in found:
+        lines = list(finding(each))
+        if each.severity != "refuse" and (left or used + len(lines) > lines_max):
+            left += 1
+            continue
+        used += len(lines)
+        yield from lines
+    if left:
+        yield f"  … and {left} more: mailmove doctor shows all"
+
+
 # ---------------------------------------------------------------------------------------------- the plan
 
 
@@ -205,6 +241,8 @@ def plan_text(plan: Plan, *, diff: bool = False) -> Iterator[str]:
     """
     head = [f"Plan of {plan.name}  ({plan.playbook})",
             f"Made {moment(plan.made_at)} from a fresh reading; nothing was changed. Digest {plan.digest[:16]}."]
+    if plan.findings:
+        head += ["", *findings(plan.findings)]
     tail = ["", *wrap(counts_line(plan.counts))]
     if plan.problems:
         head += ["", *(line for each in plan.problems[:3] for line in problem(each))]

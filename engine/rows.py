@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import app, report
 from engine.arguments import did_you_mean, to_write
 from engine.connections.batch_csv import ROWS_MAX
-from engine.contract import ExitCode, Invalid, Plain, Problem, Refusal, Rows
+from engine.contract import ExitCode, Fault, Invalid, Plain, Problem, Refusal, Rows
 from engine.screen import Screen
 from engine.world import World, write_whole
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from engine.language.resolve import Origin
 
 Again = Callable[..., str]
+
+PAIRS_SHOWN_MAX = 20
 
 
 def inventory(arguments: Namespace, place: app.Place, screen: Screen, world: World, again: Again) -> int:
@@ -122,16 +125,21 @@ def _split(arguments: Namespace, place: app.Place, screen: Screen, world: World,
     folder = place.inventory.parent / "batches"
     with to_write(folder):
         folder.mkdir(exist_ok=True)
-    for batch, addresses in made.items():
-        target = folder / f"{batch}.csv"
-        if target.exists():
-            raise Refusal(ExitCode.USAGE, Problem("the file is there already", found=f"{target} was left as it is.",
-                                                  remedy="Name other batches with --prefix."))
-        with to_write(target):
-            write_whole(target, as_csv(["EmailAddress"], ([address] for address in addresses)).encode(), 0o644)
-    for batch, addresses in made.items():
-        screen.line(f"  - {{batch: {batch}, csv: batches/{batch}.csv}}   # {len(addresses)} mailboxes")
+    files = {batch: as_csv(["EmailAddress"], ([address] for address in addresses)).encode()
+             for batch, addresses in made.items()}
+    there = next((batch for batch in files if (folder / f"{batch}.csv").exists()), None)
+    if there:
+        raise Refusal(ExitCode.USAGE, Problem(
+            "the file is there already", found=f"{folder / f'{there}.csv'} was left as it is; nothing was written.",
+            remedy="Name other batches with --prefix."))
+    for batch, content in files.items():
+        with to_write(folder / f"{batch}.csv"):
+            write_whole(folder / f"{batch}.csv", content, 0o644)
+        screen.line(f"  - {{batch: {batch}, csv: batches/{batch}.csv}}   # {len(made[batch]):,} mailboxes, sha256 "
+                    f"{sha256(content).hexdigest()[:12]}")
     screen.line("Put these lines under rows: batches: in the inventory." if made else "Every mailbox has a batch.")
+    if made:
+        screen.lines(_parted(found, made, world))
     screen.lines(report.next_step(again("check")))
     return ExitCode.CONVERGED
 
@@ -157,12 +165,46 @@ def _further(fields: Mapping[str, Plain]) -> list[str]:
 
 
 def split(rows: Rows, size: int, prefix: str) -> dict[str, list[str]]:
-    """New batches of at most `size`, numbered after those there are; inventory order is kept."""
+    """New batches of at most `size`, numbered after those there are; inventory order is kept.
+
+    The same rows give the same parts; numbers have the same width, so that names sort as they were made (S-02).
+    """
     free = [key for key in rows.keys("mailboxes") if not rows.fields("mailboxes", key).get("batch")]
     taken = set(rows.keys("batches"))
-    names = (f"{prefix}{number:02}" for number in range(1, len(free) + len(taken) + 2))
+    parts = -(-len(free) // size)
+    width = max(2, len(str(parts + len(taken))))
+    names = (f"{prefix}{number:0{width}}" for number in range(1, parts + len(taken) + 2))
     unused = (name for name in names if name not in taken)
     return {next(unused): free[start:start + size] for start in range(0, len(free), size)}
+
+
+def _parted(rows: Inventory, made: Mapping[str, Sequence[str]], world: World) -> Iterator[str]:
+    """Which delegates the parts tear from their mailboxes: until both have moved, neither opens the other's (S-02)."""
+    from engine.connections import Site
+
+    batch_of = {key: str(rows.fields("mailboxes", key).get("batch") or "") for key in rows.keys("mailboxes")}
+    batch_of.update((address, batch) for batch, addresses in made.items() for address in addresses)
+    new = {address for addresses in made.values() for address in addresses}
+    site = Site(rows.connections, rows.settings, world)
+    try:
+        pairs = sorted({(owner, delegate) for owner, delegates in site.directory.delegates().items()
+                        for delegate in delegates
+                        if {owner, delegate} & new and owner in batch_of and delegate in batch_of
+                        and batch_of[owner] != batch_of[delegate]})
+    except Fault as fault:
+        yield from report.wrap(f"warning: which mailboxes have delegates could not be told ({fault}).")
+        return
+    finally:
+        site.close()
+    if pairs:
+        number = f"{len(pairs):,} delegate pair{'' if len(pairs) == 1 else 's'}"
+        yield ""
+        yield from report.wrap(f"warning: {number} in different batches. Until both have moved, the delegate cannot "
+                               "open the mailbox; put them into one batch, or tell them:")
+        yield from (f"  {owner} ({batch_of[owner]}) and {delegate} ({batch_of[delegate]})"
+                    for owner, delegate in pairs[:PAIRS_SHOWN_MAX])
+        if len(pairs) > PAIRS_SHOWN_MAX:
+            yield f"  … and {len(pairs) - PAIRS_SHOWN_MAX:,} more"
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Plain]]) -> str:

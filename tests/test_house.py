@@ -22,9 +22,10 @@ MAY_IMPORT = {
     "connections": {"contract", "world"},
     "modules": {"contract", "world", "connections"},
     "language": {"contract", "world", "connections", "modules"},
-    "run": {"contract", "world", "connections", "modules"},
+    "checks": {"contract", "world", "connections", "modules"},
+    "run": {"contract", "world", "connections", "modules", "checks"},
     "lab": set(),
-    "top": {"contract", "world", "connections", "modules", "language", "run"},
+    "top": {"contract", "world", "connections", "modules", "language", "run", "checks"},
 }
 ROOMS = frozenset(MAY_IMPORT) - {"top"}
 #: the ground floor of the machine, and who may stand on it; the lab is a program of its own with its own clock

@@ -79,6 +79,11 @@ class Site:
         """Whether the inventory names this connection."""
         return name in self._connections
 
+    def setting(self, connection: str, name: str) -> Any:
+        """One plain setting of a connection; None where there is none. Secrets stay with their clients."""
+        found = self._connections.get(connection, {}).get(name)
+        return None if hasattr(found, "open") else found
+
     @property
     def graph(self) -> Graph:
         return self.client("graph")  # type: ignore[no-any-return]

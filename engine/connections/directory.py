@@ -8,6 +8,7 @@ means is said in `directory_objects`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -16,13 +17,20 @@ from ldap3.utils.conv import escape_bytes, escape_filter_chars
 
 from engine.connections.directory_line import Line
 from engine.connections.directory_objects import (
+    ACCOUNT,
     BACKUP,
     LISTED,
+    SYSTEM_TYPES,
+    Account,
     Attributes,
+    ExchangeOrganisation,
     ExchangeServer,
     Modification,
     SourceRecipient,
     Uses,
+    account_of,
+    guid_text,
+    left_behind,
     recipient_of,
     server_of,
     text,
@@ -43,6 +51,10 @@ FIND_MAX = 200
 #: Mailboxes, hidden ones too, and the mail users that mailboxes were converted into: they alone have both of these.
 MAILBOXES = ("(&(objectCategory=person)(objectClass=user)"
              "(|(homeMDB=*)(&(msExchMailboxGuid=*)(targetAddress=*))))")
+#: What no cutover moves: mailboxes of Exchange itself, public folders, dynamic groups, people without an address.
+STAYING = ("(|(objectClass=publicFolder)(objectClass=msExchDynamicDistributionList)(objectClass=msExchSystemMailbox)"
+           "(&(objectCategory=person)(!(mailNickname=*)))"
+           + "".join(f"(msExchRecipientTypeDetails={number})" for number in sorted(SYSTEM_TYPES)) + ")")
 
 
 class Directory:
@@ -143,6 +155,52 @@ class Directory:
             if fault.code == "noSuchObject":
                 return False
             raise
+
+    def organization(self) -> ExchangeOrganisation:
+        """The forest's Exchange organisation. Raises Rejected when there is none, or more than one."""
+        def load() -> ExchangeOrganisation:
+            found = self.search("(objectClass=msExchOrganizationContainer)", ("cn", "objectGUID"), configuration=True)
+            if len(found) != 1:
+                raise Rejected(self._name, f"the forest shows {len(found)} Exchange organisations")
+            _, attributes = found[0]
+            return ExchangeOrganisation(text(attributes, "cn"), guid_text(attributes["objectGUID"][0]))
+        return self._site.listing(self._name, "organization", load)
+
+    def account(self, user: str) -> Account | None:
+        r"""A sign-in account: `DOMAIN\name`, `name@domain` or the bare name; None when the base has none."""
+        name = escape_filter_chars(user.rpartition("\\")[2])
+        field = "userPrincipalName" if "@" in name else "sAMAccountName"
+
+        def load() -> Account | None:
+            found = self.search(f"(&(objectClass=user)({field}={name}))", ACCOUNT)
+            if not found:
+                return None
+            domain = self.search("(objectClass=*)", ("maxPwdAge",), base=self._line.naming_contexts()[0], one=True)
+            age = int(text(domain[0][1], "maxPwdAge") or 0) if domain else 0
+            return account_of(*found[0], age)
+        return self._site.listing(self._name, f"account {user}", load)
+
+    def census(self) -> Mapping[str, int]:
+        """How many objects there are that no cutover moves, by kind: public_folder, dynamic_group, contact, user,
+        system."""
+        def load() -> Mapping[str, int]:
+            entries = self.search(STAYING, (
+                "objectClass", "cn", "mail", "mailNickname", "homeMDB", "msExchRecipientTypeDetails"))
+            kinds = Counter(kind for _, found in entries if (kind := left_behind(found)))
+            return dict(kinds)
+        return self._site.listing(self._name, "census", load)
+
+    def delegates(self) -> Mapping[str, frozenset[str]]:
+        """Who may act for whom (publicDelegates), by address: mailbox → its delegates that are mailboxes."""
+        def load() -> Mapping[str, frozenset[str]]:
+            by_dn = {found.dn.lower(): address for address, found in self.mailboxes().items()}
+            pairs = {}
+            for dn, found in self.search("(publicDelegates=*)", ("publicDelegates",)):
+                there = {by_dn.get(each.decode("utf-8", "replace").lower()) for each in found["publicDelegates"]}
+                if dn.lower() in by_dn and there - {None}:
+                    pairs[by_dn[dn.lower()]] = frozenset(each for each in there if each)
+            return pairs
+        return self._site.listing(self._name, "delegates", load)
 
     def servers(self) -> tuple[ExchangeServer, ...]:
         """Every Exchange server of the forest with its release, Exchange 2003 included; never none of them.

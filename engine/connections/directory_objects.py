@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -41,12 +42,13 @@ BACKUP = (*REMOVED, *SET, *KEPT)
 
 LISTED = ("mail", "proxyAddresses", "targetAddress", "homeMDB", "objectGUID", "legacyExchangeDN", "msExchMailboxGuid",
           "msExchHideFromAddressLists", "uSNChanged", "msExchRecipientTypeDetails", "msExchMasterAccountSid",
-          "displayName", "msExchHomeServerName", "cn")
+          "displayName", "msExchHomeServerName", "cn", "whenCreated")
 
 #: msExchRecipientTypeDetails of mailboxes (Exchange 2007 and later).
 _TYPES = {1: "user", 2: "user", 4: "shared", 8: "user", 16: "room", 32: "equipment"}
-#: arbitration, discovery, public folder, monitoring and audit log mailboxes
-_SYSTEM_TYPES = frozenset({8388608, 536870912, 68719476736, 549755813888, 4398046511104})
+#: … and of what Exchange keeps for itself: system attendant, system, Microsoft Exchange, arbitration, discovery,
+#: public folder, monitoring and audit log mailboxes (Microsoft's list of RecipientTypeDetails).
+SYSTEM_TYPES = frozenset({8192, 16384, 524288, 8388608, 536870912, 68719476736, 549755813888, 4398046511104})
 _SYSTEM = re.compile(r"(SystemMailbox|HealthMailbox|DiscoverySearchMailbox|FederatedEmail|Migration|SMO-)[{.-]?",
                      re.IGNORECASE)
 _SYSTEM_NAME = re.compile(r"\{[0-9a-f-]{36}\}|[0-9a-f-]{32,36}|\.[0-9a-f-]{36}", re.IGNORECASE)
@@ -86,6 +88,7 @@ class SourceRecipient:
     usn: int
     type: str
     server: str = ""
+    created: datetime | None = None
 
     @property
     def domains(self) -> frozenset[str]:
@@ -117,6 +120,35 @@ class Uses:
     send_connectors: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A sign-in account. The ends are None where the directory sets none."""
+
+    dn: str
+    enabled: bool
+    locked: bool
+    password_ends: datetime | None
+    account_ends: datetime | None
+
+
+#: Asked of an account; the last two only where the domain computes them (2008 and later).
+ACCOUNT = ("userAccountControl", "lockoutTime", "pwdLastSet", "accountExpires",
+           "msDS-User-Account-Control-Computed", "msDS-UserPasswordExpiryTimeComputed")
+#: Bits of userAccountControl ("UserAccountControl property flags").
+_DISABLED, _LOCKED, _NEVER_EXPIRES = 0x2, 0x10, 0x10000
+#: FILETIME: ticks of 100 ns since 1601; two values mean "never".
+_1601 = datetime(1601, 1, 1, tzinfo=UTC)
+_NEVER = frozenset({0, 0x7FFF_FFFF_FFFF_FFFF})
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeOrganisation:
+    """The Exchange organisation of the forest: what a migration pins as its source."""
+
+    name: str
+    guid: str
+
+
 def recipient_of(dn: str, found: Attributes, servers: Mapping[str, ExchangeServer],
                  otherwise: str = "") -> SourceRecipient | None:
     """From an entry with LISTED; None for what Exchange keeps for itself, and for what has no address: `otherwise`
@@ -139,13 +171,52 @@ def recipient_of(dn: str, found: Attributes, servers: Mapping[str, ExchangeServe
         legacy_dn=text(found, "legacyExchangeDN"),
         mailbox_guid=guid_text(found["msExchMailboxGuid"][0]) if found.get("msExchMailboxGuid") else None,
         hidden=text(found, "msExchHideFromAddressLists") == "TRUE", usn=int(text(found, "uSNChanged") or 0), type=kind,
-        server=servers[home].host if home in servers else home.rpartition("cn=")[2])
+        server=servers[home].host if home in servers else home.rpartition("cn=")[2],
+        created=generalized_time(text(found, "whenCreated")))
+
+
+def account_of(dn: str, found: Attributes, password_age_max: int) -> Account:
+    """From an entry with ACCOUNT. `password_age_max`: maxPwdAge of the domain, a negative number of ticks or 0."""
+    flags = int(text(found, "userAccountControl") or 0)
+    computed = text(found, "msDS-User-Account-Control-Computed")
+    locked = bool(int(computed) & _LOCKED) if computed else int(text(found, "lockoutTime") or 0) > 0
+    ends = filetime(text(found, "msDS-UserPasswordExpiryTimeComputed"))
+    changed = filetime(text(found, "pwdLastSet"))
+    if ends is None and changed is not None and password_age_max and not flags & _NEVER_EXPIRES:
+        ends = changed - timedelta(microseconds=password_age_max // 10)
+    return Account(dn, not flags & _DISABLED, locked, None if flags & _NEVER_EXPIRES else ends,
+                   filetime(text(found, "accountExpires")))
+
+
+def filetime(ticks: str) -> datetime | None:
+    """A FILETIME attribute; None for none and for "never"."""
+    number = int(ticks or 0)
+    return None if number in _NEVER or number < 0 else _1601 + timedelta(microseconds=number // 10)
+
+
+def generalized_time(value: str) -> datetime | None:
+    """`20261102070000.0Z` (RFC 4517, section 3.3.13, as Active Directory writes it); None where there is none."""
+    return datetime.strptime(value[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC) if value else None
+
+
+def left_behind(found: Attributes) -> str:
+    """What kind of object that no cutover moves it is: a key of the census; "" for one that is moved."""
+    classes = {each.decode("utf-8", "replace").lower() for each in found.get("objectClass", ())}
+    if "publicfolder" in classes:
+        return "public_folder"
+    if "msexchdynamicdistributionlist" in classes:
+        return "dynamic_group"
+    if "msexchsystemmailbox" in classes or is_system(found):
+        return "system"
+    if found.get("mailNickname") or found.get("mail") or found.get("homeMDB"):
+        return ""
+    return "contact" if "contact" in classes else "user" if "user" in classes and "computer" not in classes else ""
 
 
 def is_system(found: Attributes) -> bool:
     """Whether Exchange keeps this mailbox for itself: by its type (2010 and later), else by its name."""
     details, name = int(text(found, "msExchRecipientTypeDetails") or 0), text(found, "cn")
-    return details in _SYSTEM_TYPES or bool(_SYSTEM.match(name) and _SYSTEM_NAME.search(name))
+    return details in SYSTEM_TYPES or bool(_SYSTEM.match(name) and _SYSTEM_NAME.search(name))
 
 
 def server_of(found: Attributes, dn: str = "") -> ExchangeServer:

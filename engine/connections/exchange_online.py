@@ -19,10 +19,12 @@ from engine.connections.migration_objects import (
     Endpoint,
     Group,
     MigrationBatch,
+    MigrationConfig,
     MigrationUser,
     Recipient,
     TraceRow,
     batch_of,
+    config_of,
     endpoint_of,
     group_of,
     moment,
@@ -121,6 +123,20 @@ class ExchangeOnline:
         return self._site.listing(self._name, "migration_batches", lambda: {
             batch.name: batch
             for batch in map(batch_of, self._pages("Get-MigrationBatch", {"ResultSize": "Unlimited"}, ""))})
+
+    def granted(self) -> frozenset[str]:
+        """The application rights that the token carries."""
+        assert self._http.tokens is not None
+        return self._http.tokens.roles()
+
+    def migration_config(self) -> MigrationConfig:
+        """What the tenant allows now. Raises Rejected when the service shows none."""
+        def load() -> MigrationConfig:
+            found = self.invoke("Get-MigrationConfig")
+            if not found:
+                raise Rejected(self._name, "Get-MigrationConfig shows nothing")
+            return config_of(found[0])
+        return self._site.listing(self._name, "migration_config", load)
 
     def endpoints(self) -> Mapping[str, Endpoint]:
         """Every migration endpoint of the tenant, by name as written."""

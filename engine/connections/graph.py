@@ -27,7 +27,7 @@ BATCH_SIZE_MAX = 20  # "Combine multiple HTTP requests using JSON batching"
 PAGE_SIZE = 999
 RIGHTS = "Domain.ReadWrite.All, Organization.Read.All, User.ReadWrite.All, LicenseAssignment.ReadWrite.All"
 USER_FIELDS = ("id,userPrincipalName,mail,proxyAddresses,usageLocation,assignedLicenses,licenseAssignmentStates,"
-               "onPremisesSyncEnabled")
+               "onPremisesSyncEnabled,createdDateTime,onPremisesProvisioningErrors")
 DELETED_FIELDS = "id,userPrincipalName,mail,proxyAddresses"
 #: What a sign-in is read from; needs AuditLog.Read.All, and a tenant with Entra ID P1.
 SIGN_IN_FIELDS = "id,userPrincipalName,signInActivity"
@@ -60,7 +60,10 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user of the tenant. `licences` are SKU ids; `proxies` lower-case addresses without their prefix."""
+    """A user of the tenant. `licences` are SKU ids; `proxies` lower-case addresses without their prefix.
+
+    sync_errors   what directory synchronisation could not write: "PropertyConflict: ProxyAddresses: anna@…"
+    """
 
     id: str
     address: str
@@ -71,6 +74,8 @@ class User:
     synced: bool
     #: SKU id → the error of an assignment that a group or a person made and that did not take ("CountViolation")
     licence_errors: Mapping[str, str] = field(default_factory=dict)
+    created: datetime | None = None
+    sync_errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,15 @@ class Sku:
     @property
     def free(self) -> int:
         return max(0, self.enabled - self.consumed)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A secret or certificate of an app registration, as far as it may be shown."""
+
+    kind: str
+    name: str
+    ends: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +123,7 @@ class Graph:
     def __init__(self, name: str, settings: Mapping[str, Any], site: Site) -> None:
         self._site = site
         self._name = name
+        self._client_id = str(settings.get("client_id") or "")
         url = str(settings.get("url") or "https://graph.microsoft.com").rstrip("/")
         parts = urlsplit(url)
         self._base = url if parts.path.strip("/") else f"{url}/v1.0"
@@ -217,6 +232,27 @@ class Graph:
             mailboxes = {sku.id for sku in self.skus().values() if sku.mailbox}
             return frozenset(address for address, user in self.users().items() if user.licences & mailboxes)
         return self._site.listing(self._name, "licensed", load)
+
+    def granted(self) -> frozenset[str]:
+        """The application rights that the token carries."""
+        assert self._http.tokens is not None
+        return self._http.tokens.roles()
+
+    def clock_ahead(self) -> timedelta | None:
+        """How far our clock is ahead of the service's, by its latest answer; None before the first."""
+        return self._http.ahead
+
+    def app_credentials(self) -> tuple[Credential, ...]:
+        """The secrets and certificates of the app we sign in as (Application.Read.All). None of them is shown."""
+        def load() -> tuple[Credential, ...]:
+            path = (f"/applications?$filter=appId eq '{self._client_id}'"
+                    "&$select=appId,passwordCredentials,keyCredentials")
+            return tuple(
+                Credential(kind, str(each.get("displayName") or ""), moment(each.get("endDateTime")))
+                for found in self._pages(path)
+                for kind, name in (("secret", "passwordCredentials"), ("certificate", "keyCredentials"))
+                for each in found.get(name) or ())
+        return self._site.listing(self._name, "app_credentials", load)
 
     # ------------------------------------------------------------------------------------------ writes
 
@@ -472,7 +508,9 @@ def _user(found: Mapping[str, Any]) -> User:
                 location or None, tuple(each[5:].lower() for each in proxies),
                 found.get("onPremisesSyncEnabled") is True,
                 {str(each.get("skuId")): str(each.get("error")) for each in found.get("licenseAssignmentStates") or ()
-                 if str(each.get("state") or "").lower().endswith("error")})
+                 if str(each.get("state") or "").lower().endswith("error")},
+                moment(found.get("createdDateTime")),
+                tuple(_sync_error(each) for each in found.get("onPremisesProvisioningErrors") or ()))
 
 
 def _mailbox_plan(details: Sequence[Mapping[str, Any]]) -> str:
@@ -484,6 +522,11 @@ def _mailbox_plan(details: Sequence[Mapping[str, Any]]) -> str:
 
 def _brings_mailbox(plan: str) -> bool:
     return plan.startswith(MAILBOX_PLAN) and not plan.startswith(NOT_A_MAILBOX_PLAN)
+
+
+def _sync_error(found: Mapping[str, Any]) -> str:
+    said = (found.get("category"), found.get("propertyCausingError"), found.get("value"))
+    return ": ".join(str(each) for each in said if each)
 
 
 def _usable(found: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ the connection. A write whose answer got lost is InDoubt and never sent again; a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -111,6 +112,8 @@ class Http:
         self._rights = rights
         self._explain = explain
         self._pause_until: datetime | None = None
+        #: our clock minus the service's, by the Date of its latest answer; None before the first
+        self.ahead: timedelta | None = None
         self._lock = threading.Lock()
         self.session = open_session(settings, site.world)
         self.tokens: Tokens | None = None
@@ -210,11 +213,18 @@ class Http:
                     if (world.clock.now() - begun).total_seconds() > max(ANSWER_SECONDS_MAX, read_seconds):
                         raise _LostError("the answer did not end in time")
                 answer = Answer(response.status_code, response.headers, _parsed(bytes(content)))
+                self._compare_clocks(response.headers.get("Date"), begun)
         except requests.RequestException as error:
             self._sort(error, url)
         if answer.status < 300 and isinstance(answer.data, str):
             raise _UselessError("the answer is not JSON")
         return answer
+
+    def _compare_clocks(self, date: str | None, begun: datetime) -> None:
+        """The service's own clock, of a second's precision (RFC 9110, section 6.6.1), against ours."""
+        if date:
+            with contextlib.suppress(TypeError, ValueError):
+                self.ahead = begun - _aware(parsedate_to_datetime(date))
 
     def _sort(self, error: requests.RequestException, url: str) -> NoReturn:
         """Did the request leave? Only what urllib3 says for certain counts as "no"."""

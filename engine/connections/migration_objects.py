@@ -18,6 +18,8 @@ T = TypeVar("T")
 SYNC_LADDER = ("absent", "queued", "syncing", "synced")
 #: Rungs of a batch; one that is being removed stands on none.
 BATCH_LADDER = ("created", "started")
+#: "The 100 migration batches limit" (Exchange Team Blog).
+BATCHES_MAX = 100
 RECIPIENT_LADDER = ("recipient", "mail_user", "mailbox")
 
 _USER_STATE = {
@@ -70,7 +72,19 @@ class MigrationBatch:
     count: int
     last_synced: datetime | None
     error: str = ""
+    created: datetime | None = None
+    started: datetime | None = None
+    initial_synced: datetime | None = None
     raw: Mapping[str, Any] = field(repr=False, default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationConfig:
+    """What the tenant allows now (Get-MigrationConfig): a further batch, a cutover, how many batches at most."""
+
+    can_submit: bool
+    supports_cutover: bool
+    batches_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +152,14 @@ def batch_of(raw: Mapping[str, Any]) -> MigrationBatch:
     return MigrationBatch(_text(raw, "Identity") or _text(raw, "Name"), status,
                           _BATCH_STATES.get(status.lower(), "started"), _text(raw, "SourceEndpoint"),
                           _number(raw, "TotalCount"), moment(raw.get("LastSyncedDateTime")),
-                          _text(raw, "Message"), raw)
+                          _text(raw, "Message"), moment(raw.get("CreationDateTime")),
+                          moment(raw.get("StartDateTime")), moment(raw.get("InitialSyncDateTime")), raw)
+
+
+def config_of(raw: Mapping[str, Any]) -> MigrationConfig:
+    """From Get-MigrationConfig. A limit it does not name is the documented one."""
+    return MigrationConfig(_true(raw.get("CanSubmitNewBatch")), _true(raw.get("SupportsCutover")),
+                           _number(raw, "MaxNumberOfBatches") or BATCHES_MAX)
 
 
 def endpoint_of(raw: Mapping[str, Any]) -> Endpoint:

@@ -7,7 +7,9 @@ shortly before it ends; `renew` is for the token a service has refused all the s
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import re
 import threading
 from collections.abc import Iterable, Mapping
@@ -71,6 +73,15 @@ class Tokens:
         """A token that has not ended. Raises Denied (the account), Unreachable (the authority)."""
         with self._lock:
             return self._acquire()
+
+    def roles(self) -> frozenset[str]:
+        """The application rights in the token (claim `roles`). Raises Rejected for one that cannot be read."""
+        payload = self.current().split(".")
+        try:
+            claims = json.loads(base64.urlsafe_b64decode(payload[1] + "=" * (-len(payload[1]) % 4)))
+            return frozenset(map(str, claims.get("roles") or ()))
+        except (IndexError, ValueError, AttributeError):
+            raise Rejected(self._connection, "the token is not one whose rights can be read") from None
 
     def renew(self, refused: str, claims: str | None = None) -> None:
         """A service refused this token: the next one is new, however many threads were refused with it.

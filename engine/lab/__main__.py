@@ -29,7 +29,7 @@ from engine.lab.migration import Migration
 from engine.lab.outside_servers import OutsideServers
 from engine.lab.source_shell import SourceShell
 from engine.lab.tenant import Tenant
-from engine.lab.tokens import Tokens
+from engine.lab.tokens import ROLES, Tokens
 
 HOST = "127.0.0.1"
 CLIENT_ID = "5d1f2a6c-3b7e-4c55-9a53-6f1d0c7e1ab0"
@@ -52,7 +52,7 @@ async def run(description: dict[str, Any], folder: Path, seed: int, gated: bool,
     gate = Gate(faults, counters)
     # Drawn from the seed like everything else: two runs of one seed are the same run.
     secret = f"lab-{tenant.identifier('client secret')}"
-    tokens = Tokens(tenant.id, CLIENT_ID, secret, clock, faults, counters)
+    tokens = Tokens(tenant.id, CLIENT_ID, secret, clock, faults, counters, description.get("roles", ROLES))
 
     authority = trustme.CA()
     ca_file = folder / "ca.pem"
@@ -64,7 +64,7 @@ async def run(description: dict[str, Any], folder: Path, seed: int, gated: bool,
     urls = {}
     for name, handler in (("sign-in", tokens.handle), ("graph", Graph(tenant, tokens, gate).handle),
                           ("exchange_online", ExchangeOnline(cmdlets, tokens, gate).handle)):
-        runner, port = await http.serve(handler, HOST, context, faults)
+        runner, port = await http.serve(handler, HOST, context, faults, clock.now)
         runners.append(runner)
         urls[name] = f"https://localhost:{port}"
     sign_in = {"authority": f"{urls['sign-in']}/{tenant.id}", "client_id": CLIENT_ID, "client_secret": secret,

@@ -31,7 +31,7 @@ from engine.lab.cmdlet_output import (
     when,
 )
 from engine.lab.facts import ServiceError, migration_error
-from engine.lab.migration import BATCHES_MAX, SUMMARY, TENANT_MIGRATIONS_MAX, Migration
+from engine.lab.migration import SUMMARY, TENANT_MIGRATIONS_MAX, Migration
 from engine.lab.objects import Batch, Endpoint, MigrationUser, Recipient
 from engine.lab.tenant import Tenant
 
@@ -339,9 +339,9 @@ class Cmdlets:
 
     def _get_migrationconfig(self, given: dict[str, Any]) -> Output:
         return Output([{
-            "Identity": self.tenant.initial_domain, "MaxNumberOfBatches": BATCHES_MAX,
+            "Identity": self.tenant.initial_domain, "MaxNumberOfBatches": self.tenant.batches_max,
             "MaxConcurrentMigrations": str(TENANT_MIGRATIONS_MAX), "Features": "MultiBatch",
-            "CanSubmitNewBatch": len(self.migration.batches) < BATCHES_MAX,
+            "CanSubmitNewBatch": len(self.migration.batches) < self.tenant.batches_max,
             "SupportsCutover": not self.tenant.sync_enabled}])
 
     # --------------------------------------------------------------------------------------------- recipients

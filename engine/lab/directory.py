@@ -75,12 +75,14 @@ internetEncoding integer; mAPIRecipient boolean; protocolSettings text multi; se
 showInAddressBook dn multi; textEncodedORAddress text; serialNumber text multi; dNSHostName text
 networkAddress text multi; info text; nTSecurityDescriptor octets system; adminCount integer
 objectSid octets system; tokenGroups octets multi system; lockoutTime integer; pwdLastSet integer
+accountExpires integer; maxPwdAge integer
 serviceBindingInformation text multi; serviceDNSName text; keywords text multi
 extensionAttribute1 text; extensionAttribute2 text; extensionAttribute3 text; extensionAttribute4 text
 extensionAttribute5 text; extensionAttribute6 text; extensionAttribute7 text; extensionAttribute8 text
 extensionAttribute9 text; extensionAttribute10 text; extensionAttribute11 text; extensionAttribute12 text
 extensionAttribute13 text; extensionAttribute14 text; extensionAttribute15 text
 gatewayProxy text multi; msExchAcceptedDomainName text 2007; msExchOwningServer dn; c text
+msDS-User-Account-Control-Computed integer 2007; msDS-UserPasswordExpiryTimeComputed integer 2007
 msExchRecipientTypeDetails integer 2007; msExchRecipientDisplayType integer 2007; msExchVersion integer 2007
 msExchUserCulture text 2007; msExchMailboxTemplateLink dn 2007; msExchWhenMailboxCreated time 2007
 msExchMobileMailboxFlags integer 2007; msExchELCMailboxFlags integer 2007; msExchUMEnabledFlags integer 2007
@@ -161,7 +163,7 @@ class Directory:
         self.watcher: Watcher = lambda entry, before: None
         #: a server that does not take a mailbox away and mail-enable the object in one request
         self.separate_writes = False
-        self._now = now
+        self.now = self._now = now
         self._usn = 20_000
         self._domain: dict[str, DirectoryObject] = {}
         self._settings: dict[str, DirectoryObject] = {}

@@ -68,6 +68,7 @@ class Graph:
             ("GET", "/directory/deletedItems/graph.user"): self._list_deleted,
             ("DELETE", "/directory/deletedItems/{directoryObject-id}"): self._purge,
             ("GET", "/servicePrincipals"): self._list_principals,
+            ("GET", "/applications"): self._list_applications,
         }
 
     def handle(self, request: Request) -> Response:
@@ -330,7 +331,15 @@ class Graph:
             "onPremisesSyncEnabled": True if user.synced else None, "createdDateTime": _when(user.created),
             "signInActivity": {"lastSignInDateTime": _when(user.used), "lastSuccessfulSignInDateTime": _when(user.used)}
             if user.used else None,
+            "onPremisesProvisioningErrors": self._sync_errors(user),
         }
+
+    def _sync_errors(self, user: Recipient) -> list[Row]:
+        source = self._tenant.organisation.mailboxes.get(user.address)
+        if not user.synced or source is None or not source.sync_error:
+            return []
+        return [{"category": source.sync_error, "occurredDateTime": _when(user.created),
+                 "propertyCausingError": "ProxyAddresses", "value": f"smtp:{user.address}"}]
 
     # ------------------------------------------------------------------------------------- the rest of the list
 
@@ -366,6 +375,16 @@ class Graph:
         row: Row = {"id": self._tenant.identifier("principal", app), "appId": app, "displayName": "mailmove",
                     "accountEnabled": True, "servicePrincipalType": "Application",
                     "appRoles": [], "tags": [], "servicePrincipalNames": [app], "notes": ", ".join(ROLES)}
+        return _listing(request, operation, [row], dict)
+
+
+    def _list_applications(self, request: Request, operation: Operation, body: Any) -> Response:
+        tenant, app = self._tenant, self._tokens.client_id
+        row: Row = {"id": tenant.identifier("application", app), "appId": app, "displayName": "mailmove",
+                    "keyCredentials": [],
+                    "passwordCredentials": [{
+                        "keyId": tenant.identifier("secret", app), "displayName": "first", "hint": "lab",
+                        "secretText": None, "endDateTime": _when(tenant.secret_ends)}]}
         return _listing(request, operation, [row], dict)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -108,8 +110,8 @@ class Gate:
 
 
 async def serve(handler: Handler, host: str, context: ssl.SSLContext | None,
-                faults: Faults) -> tuple[web.AppRunner, int]:
-    """Serve `handler` on a free port; answers the runner (to clean up) and the port."""
+                faults: Faults, now: Callable[[], datetime]) -> tuple[web.AppRunner, int]:
+    """Serve `handler` on a free port; answers the runner (to clean up) and the port. `now`: the service's own clock."""
     from aiohttp import web
 
     async def carry(request: web.Request) -> web.StreamResponse:
@@ -125,7 +127,8 @@ async def serve(handler: Handler, host: str, context: ssl.SSLContext | None,
         await faults.answering()
         if answered.status == 0:
             return _cut(request)
-        response = web.Response(status=answered.status, body=answered.body, headers=dict(answered.headers))
+        response = web.Response(status=answered.status, body=answered.body, headers={
+            "Date": format_datetime(now().astimezone(UTC), usegmt=True), **answered.headers})
         await response.prepare(request)
         await response.write_eof()
         await faults.answered()

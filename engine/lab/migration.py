@@ -14,7 +14,6 @@ from engine.lab.faults import draw
 from engine.lab.objects import Batch, Endpoint, MigrationUser
 from engine.lab.tenant import Tenant
 
-BATCHES_MAX = 100
 CUTOVER_MAX = 2000
 TENANT_MIGRATIONS_MAX = 300
 DAY = 86_400.0
@@ -120,7 +119,7 @@ class Migration:
         if batch.name.lower() in self.batches:
             raise ServiceError("Microsoft.Exchange.Migration.MigrationBatchAlreadyExistsException",
                                f"A migration batch named '{batch.name}' already exists.")
-        if len(self.batches) >= BATCHES_MAX:
+        if len(self.batches) >= self.tenant.batches_max:
             raise migration_error("E16")
         if batch.kind == "cutover":
             self._check_cutover()

@@ -70,6 +70,8 @@ class SourceMailbox:
         self.fail: str | None = row.get("fail") or None
         #: the out-of-office text its user has set
         self.oof: str | None = row.get("oof") or None
+        #: what directory synchronisation cannot write of it, as a category of Graph ("PropertyConflict")
+        self.sync_error: str | None = row.get("sync_error") or None
         self.guid = UUID(bytes_le=entry.attributes["msExchMailboxGuid"][0])
         self.legacy_dn = entry.text("legacyExchangeDN") or ""
 
@@ -138,6 +140,8 @@ class Organisation:
     mail_hosts: tuple[str, ...]
     mailboxes: dict[str, SourceMailbox] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
+    #: the migration account: disabled, locked, password_age_days, password_days_max, expires_in_days
+    account_state: dict[str, Any] = field(default_factory=dict)
     contacts: dict[str, Contact] = field(default_factory=dict)
     domains: dict[str, dict[str, Any]] = field(default_factory=dict)
     delivered: list[dict[str, str]] = field(default_factory=list)

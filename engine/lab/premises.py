@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import random
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,9 @@ _SERIAL = {
     "2007": "Version 8.3 (Build 30083.6)",
     "2010": "Version 14.3 (Build 30123.4)",
     "2013": "Version 15.0 (Build 30847.32)",
+    "2016": "Version 15.1 (Build 32507.6)",
+    "2019": "Version 15.2 (Build 31118.7)",
+    "2000": "Version 6.0 (Build 6249.4: Service Pack 3)",
 }
 _POLICY = "{23668AD4-4FA1-4EE8-B2BB-F94640E8FBA0},{26491CFC-9E50-4857-861B-0CB8DF22B5D7}"
 
@@ -39,6 +43,7 @@ def build(description: Mapping[str, Any], seed: int, clock: Clock) -> Organisati
         raise ValueError("domains: an organisation has at least one")
     first = next(iter(domains))
     servers = [_text(row, "server").lower() for row in rows.get("servers", [])] or [f"ex01.{first}"]
+    releases = {_text(row, "server").lower(): str(row.get("exchange") or exchange) for row in rows.get("servers", [])}
     forest = servers[0].partition(".")[2] or first
     drawn = random.Random(f"{seed} {first}")
     key = base64.b64encode(drawn.randbytes(32)).decode()
@@ -48,13 +53,14 @@ def build(description: Mapping[str, Any], seed: int, clock: Clock) -> Organisati
         type=str(description.get("type", "staged")), exchange=exchange, tenant=dict(description["tenant"]),
         vars=variables, seed=seed, clock=clock, directory=directory,
         dns=Zones(clock.now, "mailmove-key", key, lambda name, verb: organisation.effect(f"{name} {verb}")),
+        account_state=dict(description.get("account") or {}),
         account=str(variables.get("source_account") or f"{forest.split('.')[0].upper()}\\migadmin"),
         password=f"Lab-{drawn.getrandbits(64):016x}", mail_hosts=(mail_host, f"backup.{first}"), domains=domains)
     organisation.publishing = dict(description.get("published") or {})
     preparation = dict(description.get("preparation") or {})
     directory.separate_writes = description.get("directory_separate_writes") is True
     organisation.dns.lag_seconds = float(description.get("dns_lag_seconds") or 0)
-    forest_of = _Forest(organisation, forest, servers, drawn)
+    forest_of = _Forest(organisation, forest, servers, releases, drawn)
     forest_of.fill(rows)
     forest_of.secure(preparation)
     _zones(organisation, first, drawn)
@@ -65,11 +71,14 @@ def build(description: Mapping[str, Any], seed: int, clock: Clock) -> Organisati
 class _Forest:
     """Makes the directory's objects, in the order in which they refer to one another."""
 
-    def __init__(self, organisation: Organisation, forest: str, servers: list[str], drawn: random.Random) -> None:
+    def __init__(self, organisation: Organisation, forest: str, servers: list[str], releases: Mapping[str, str],
+                 drawn: random.Random) -> None:
         self.organisation = organisation
         self.directory = organisation.directory
         self.forest = forest
         self.servers = servers
+        #: servers of one organisation may be of several releases
+        self.releases = releases
         self.drawn = drawn
         base = self.directory.base
         name = next(iter(organisation.domains)).split(".")[0].capitalize()
@@ -89,9 +98,7 @@ class _Forest:
         self._add(base, "domainDNS", "top", "domain")
         self._add(self.people, "organizationalUnit", "top")
         self._add(f"CN=Users,{base}", "container", "top")
-        account = _account(self.organisation.account)
-        self._add(f"CN={escape_rdn(account)},CN=Users,{base}", "user", "top", "person", "organizationalPerson",
-                  sAMAccountName=account, userPrincipalName=f"{account}@{self.forest}", userAccountControl=512)
+        self._account(base)
         self._configuration()
         for row in rows.get("mailboxes", []):
             self._mailbox(row)
@@ -100,6 +107,8 @@ class _Forest:
             self._contact(row)
         for row in rows.get("groups", []):
             self._group(row)
+        for row in rows.get("others", []):
+            self._other(row)
 
     def secure(self, preparation: Mapping[str, Any]) -> None:
         """Give the migration account its rights, and spoil what the organisation file's "preparation" wants spoilt."""
@@ -131,6 +140,40 @@ class _Forest:
         drawn = random.Random(f"{self.organisation.seed} {dn}")
         self.directory.add(dn, UUID(int=drawn.getrandbits(128), version=4), classes, **attributes)
 
+    def _account(self, base: str) -> None:
+        """The migration account, as `account` of the description has it: its password is young and lasts for ever."""
+        account = _account(self.organisation.account)
+        given = self.organisation.account_state
+        age, lasts = float(given.get("password_age_days", 1)), given.get("password_days_max")
+        now = self.directory.now()
+        changed = now - timedelta(days=age)
+        flags = 512 | (2 if given.get("disabled") else 0) | (0 if lasts else 0x10000)
+        ends = _ticks(changed + timedelta(days=float(lasts))) if lasts else 0x7FFF_FFFF_FFFF_FFFF
+        expires = given.get("expires_in_days")
+        self.directory.modify(base, [("replace", "maxPwdAge", (
+            str(-int(float(lasts or 0) * 864_000_000_000)).encode(),))])
+        self._add(f"CN={escape_rdn(account)},CN=Users,{base}", "user", "top", "person", "organizationalPerson",
+                  objectCategory=f"CN=Person,CN=Schema,{self.directory.configuration}",
+                  sAMAccountName=account, userPrincipalName=f"{account}@{self.forest}", userAccountControl=flags,
+                  pwdLastSet=_ticks(changed), lockoutTime=_ticks(now) if given.get("locked") else 0,
+                  accountExpires=0 if expires is None else _ticks(now + timedelta(days=float(expires))),
+                  **{"msDS-User-Account-Control-Computed": 0x10 if given.get("locked") else 0,
+                     "msDS-UserPasswordExpiryTimeComputed": ends})
+
+    def _other(self, row: Mapping[str, Any]) -> None:
+        """What no migration moves: kind is public_folder, dynamic_group, contact or user (without an address)."""
+        kind, name = _text(row, "kind"), _text(row, "name")
+        person = f"CN=Person,CN=Schema,{self.directory.configuration}"
+        if kind in ("contact", "user"):
+            self._add(self._dn(name), kind, "top", "person", "organizationalPerson", displayName=name,
+                      objectCategory=person, **({"sAMAccountName": name, "userAccountControl": 512}
+                                                if kind == "user" else {}))
+            return
+        address = f"{name.lower().replace(' ', '.')}@{next(iter(self.organisation.domains))}"
+        last = {"public_folder": "publicFolder", "dynamic_group": "msExchDynamicDistributionList"}[kind]
+        self._add(self._dn(name), last, "top", displayName=name, mail=address,
+                  mailNickname=name.lower().replace(" ", "."), proxyAddresses=[f"SMTP:{address}"])
+
     def _configuration(self) -> None:
         exchange = self.organisation.exchange
         place = self.directory.configuration
@@ -161,8 +204,9 @@ class _Forest:
 
     def _server(self, server: str) -> None:
         host = server.split(".")[0].upper()
+        release = self.releases.get(server, self.organisation.exchange)
         dn = f"CN={host},CN=Servers,{self.admin_dn}"
-        self._add(dn, "msExchExchangeServer", "top", "server", serialNumber=_SERIAL[self.organisation.exchange],
+        self._add(dn, "msExchExchangeServer", "top", "server", serialNumber=_SERIAL[release],
                   legacyExchangeDN=f"{self.legacy_root}/cn=Configuration/cn=Servers/cn={host}",
                   networkAddress=[f"ncacn_ip_tcp:{server}", f"netbios:{host}"])
         self._add(f"CN=InformationStore,{dn}", "msExchInformationStore", "top", "container")
@@ -366,6 +410,11 @@ def listed(value: object) -> list[str]:
         return []
     parts = value.split(";") if isinstance(value, str) else [str(each) for each in value]  # type: ignore[attr-defined]
     return [part.strip().lower() for part in parts if part.strip()]
+
+
+def _ticks(at: datetime) -> int:
+    """FILETIME: ticks of 100 ns since 1601."""
+    return int((at - datetime(1601, 1, 1, tzinfo=UTC)).total_seconds()) * 10_000_000
 
 
 def _truth(value: object) -> bool:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SYNC_SECONDS = 30 * 60
 #: "May take up to 72 hours" (page Set-EntraDirSyncEnabled); the lab takes two.
 SYNC_OFF_SECONDS = 2 * 3600
+#: "The 100 migration batches limit" (Exchange Team Blog).
+BATCHES_MAX = 100
 #: An unlicensed mailbox lives this long (Use PowerShell to perform a cutover migration).
 GRACE = timedelta(days=30)
 #: A licence's service plans are at work within minutes [inferred].
@@ -78,6 +80,9 @@ class Tenant:
         self.last_sync: datetime | None = None
         self._federated = {str(row["domain"]).lower() for row in description.get("rows", {}).get("domains", ())
                            if str(row.get("authentication")).lower() == "federated"}
+        self.secret_ends = clock.now() + timedelta(days=float(description.get("secret_days", 700)))
+        self.sync_seconds = float(description.get("sync_seconds", SYNC_SECONDS))
+        self.batches_max = int(description.get("batches_max", BATCHES_MAX))
         self._by_proxy: dict[str, Recipient] = {}
         self._by_id: dict[str, Recipient] = {}
         self._by_upn: dict[str, Recipient] = {}
@@ -100,7 +105,7 @@ class Tenant:
             self.deleted[gone.id] = gone
         if self.sync_enabled:  # it has been on for long: the last run was just now
             self.last_sync = clock.now()
-            self.clock.after(SYNC_SECONDS * draw(seed, "first sync"), self._synchronise)
+            self.clock.after(self.sync_seconds * draw(seed, "first sync"), self._synchronise)
 
     # ------------------------------------------------------------------------------------------------ domains
 
@@ -468,7 +473,7 @@ class Tenant:
         if not self.sync_enabled:
             return
         self.last_sync = self.clock.now()
-        self.clock.after(SYNC_SECONDS, self._synchronise)
+        self.clock.after(self.sync_seconds, self._synchronise)
         source = self.organisation
         seen = (len(source.mailboxes), len(source.groups), len(source.contacts),
                 sum(each.verified for each in self.domains.values()))
@@ -524,13 +529,16 @@ def _joined(value: str) -> str:
 
 
 def _skus(description: Mapping[str, Any]) -> dict[str, Sku]:
-    """A subscription for each sku that a row names, with seats for every mailbox and ten more, or `seats` of each."""
+    """A subscription for each sku that a row names, with seats for every mailbox and ten more, or `seats` of each (a
+    number, or one by product)."""
     rows = description.get("rows", {}).get("mailboxes", ())
+    given = description.get("seats")
     names = {str(row["sku"]) for row in rows if row.get("sku")} or {"ENTERPRISEPACK"}
     found = {}
     for name in sorted(names):
         sku_id = SKU_IDS.get(name.upper()) or str(uuid.uuid5(uuid.NAMESPACE_URL, f"sku/{name}"))
         with contextlib.suppress(ValueError):
             sku_id = str(uuid.UUID(name))
-        found[sku_id] = Sku(sku_id, name, int(description.get("seats") or len(rows) + 10))
+        seats = given.get(name) if isinstance(given, Mapping) else given
+        found[sku_id] = Sku(sku_id, name, int(seats or len(rows) + 10))
     return found

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,7 +28,8 @@ class Tokens:
     """Issues tokens and knows them again. They end on the virtual clock."""
 
     def __init__(self, tenant_id: str, client_id: str, client_secret: str, clock: Clock, faults: Faults,
-                 counters: Counters) -> None:
+                 counters: Counters, roles: Sequence[str] = ROLES) -> None:
+        self._roles = list(roles)
         self.tenant_id = tenant_id
         self.client_id = client_id
         self._secret = client_secret
@@ -101,7 +103,7 @@ class Tokens:
 
     def _mint(self, resource: str, now: datetime) -> str:
         seconds = int((now - _EPOCH).total_seconds())
-        claims = {"aud": resource, "tid": self.tenant_id, "appid": self.client_id, "roles": list(ROLES), "iat": seconds,
+        claims = {"aud": resource, "tid": self.tenant_id, "appid": self.client_id, "roles": self._roles, "iat": seconds,
                   "nbf": seconds, "exp": seconds + TOKEN_SECONDS, "uti": str(len(self._issued))}
         signed = ".".join(_encoded(json.dumps(each).encode()) for each in ({"typ": "JWT", "alg": "RS256"}, claims))
         return f"{signed}.{_encoded(hmac.digest(self._secret.encode(), signed.encode(), hashlib.sha256))}"

@@ -6,6 +6,7 @@ Secrets stay named. Nothing is contacted.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +33,7 @@ RELATIONS = (
     Relation("recipients", "domains", "domains", False, "all_addresses"),
     Relation("batches", "domains", "domains", False, through="mailboxes"),
 )
-PLAIN_SETTINGS = ("migration", "type", "exchange", "tenant", "budget", "administrator")
+PLAIN_SETTINGS = ("migration", "type", "exchange", "tenant", "budget", "administrator", "planned_end")
 
 
 class Inventory(Rows):
@@ -147,6 +148,9 @@ class _Loading:
             }
         if isinstance(tenant := found.get("tenant"), Mapping) and isinstance(domain := tenant.get("domain"), str):
             found["tenant"] = {**tenant, "domain": domain.lower()}
+        if isinstance(end := found.get("planned_end"), str):
+            with suppress(ValueError):  # the schema has said what is wrong with it
+                found["planned_end"] = datetime.fromisoformat(end).replace(tzinfo=UTC)
         return found
 
     # ------------------------------------------------------------------------------------------- batches

@@ -17,6 +17,8 @@ KEYS = {
     "recipients": "address",
     "groups": "address",
 }
+#: releases of the source; the pages name those up to 2013 (C-01)
+RELEASES = (2003, 2007, 2010, 2013, 2016, 2019)
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -155,14 +157,20 @@ INVENTORY: dict[str, Any] = {
             },
             "type": {"enum": ["staged", "cutover"], "description": "How the mailboxes move."},
             "exchange": {
-                "anyOf": [{"enum": ["2003", "2007", "2010", "2013"]}, {"enum": [2003, 2007, 2010, 2013]}],
-                "errorMessage": "one of 2003, 2007, 2010, 2013",
+                "anyOf": [{"enum": [str(release) for release in RELEASES]}, {"enum": list(RELEASES)}],
+                "errorMessage": f"one of {', '.join(map(str, RELEASES))}",
                 "description": "Version of the source.",
             },
             "tenant": _mapping(
                 {"id": _of(TEXT), "domain": _of(TEXT, "As in contoso.onmicrosoft.com.")},
                 description="The one tenant that may be written to.",
             ),
+            "planned_end": {
+                "type": "string",
+                "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+                "errorMessage": "a day, as in 2026-12-18",
+                "description": "When it is to have ended: what expires before is told.",
+            },
             "vars": {"type": "object", "description": "Variables, the lowest level.", "additionalProperties": _ANY},
             "budget": {
                 "type": "object",

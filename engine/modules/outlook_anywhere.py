@@ -13,7 +13,7 @@ from engine.contract import Diff, Handover, Includes, State, Want
 from engine.modules._powershell import quoted, script, steps
 from engine.modules.base import Effect, Module, Reads, Undo
 
-Release = Literal["2003", "2007", "2010", "2013"]
+Release = Literal["2003", "2007", "2010", "2013", "2016", "2019"]
 #: What the HTTP offer is called where the endpoint says Basic or NTLM (New-MigrationEndpoint, -Authentication).
 _OFFERED = {"basic": "Basic", "ntlm": "NTLM"}
 #: The virtual directory, as every release names it.
@@ -66,7 +66,6 @@ class OutlookAnywhere(Module):
         server = (self.server or self.host).partition(".")[0].upper()
         return Handover(*_LINES[self.exchange](self, server, f"# {self.host}: {seen}"))
 
-
     def restored(self, before: State | None, state: State | None) -> Want:
         return {"published": bool((before or {}).get("published"))}
 
@@ -77,7 +76,7 @@ class OutlookAnywhere(Module):
             return Handover("text", title, steps(
                 f"On {server}: Exchange System Manager, properties of the server, RPC-HTTP: «Not part of an Exchange "
                 "managed RPC-HTTP topology»; then remove the Windows component «RPC over HTTP proxy»."))
-        if self.exchange == "2013":
+        if self.exchange >= "2013":
             directory = quoted(f"{server}\\{_DIRECTORY}")
             return Handover("powershell", title, script(
                 f"Set-OutlookAnywhere -Identity {directory} -ExternalHostname $null"))
@@ -127,3 +126,5 @@ def _console_2003(module: OutlookAnywhere, server: str, seen: str) -> tuple[str,
 
 
 _LINES = {"2003": _console_2003, "2007": _shell_2007, "2010": _shell_2010, "2013": _shell_2013}
+#: Outside the pages of the methods (C-01); their shell is 2013's.
+_LINES |= dict.fromkeys(("2016", "2019"), _LINES["2013"])

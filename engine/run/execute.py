@@ -33,8 +33,8 @@ from engine.run.floor import ActJob, JudgeJob, Parked, ReadJob
 from engine.run.graph import Selection
 from engine.run.journal import Journal, Record
 from engine.run.plan import Preview
+from engine.run.preflight import Preflight, judge
 from engine.run.stand import Seen, Word, compare, look_at, read
-from engine.run.tenant import check_tenant
 from engine.world import World
 
 #: How long the driver sits on finished work before it looks at its lease again, seconds.
@@ -45,6 +45,8 @@ GROUP_ROWS = 1000
 
 class Run(Acting):
     """One run of a program. Made by `run`; its methods are the driver's steps, in the order a row goes through."""
+
+    preflight: Preflight | None = None
 
     def plan(self) -> Plan:
         """The preview that precedes every run; what is already as wanted is journalled and done."""
@@ -173,6 +175,8 @@ class Run(Acting):
         if not waits and not persons:
             return False
         until = min(waits) if waits else None
+        if self.preflight is not None and (next_look := self.preflight.next_look()) is not None:
+            until = min(until, next_look) if until is not None else next_look
         self.tell("waiting", until=until, persons=persons)
         self.journal.heartbeat()
         self.world.clock.wait(until, self._stirred)
@@ -180,7 +184,25 @@ class Run(Acting):
         self.take_in()
         self.site.forget()
         self.tell("waited", since=now)
+        if self.preflight is not None and self.preflight.due():
+            self._look_around(self.preflight)
         return True
+
+    def _look_around(self, preflight: Preflight) -> None:
+        """Once a day, what no task looks at. Raises Refusal when something now forbids going on; what cannot be told
+        in the middle of a run is left to the guards, and to the next look."""
+        findings = preflight.look()
+        fresh = preflight.note(findings)
+        self.append(fresh)
+        self.flush()
+        for record in fresh:
+            for each in record.body["findings"]:
+                self.tell("observed", **each)
+        try:
+            judge(found for found in findings if found.told)
+        except Refusal as refusal:
+            self._end(refusal.exit_code)
+            raise
 
     def heard(self, words: Sequence[Record]) -> None:
         """A person has said something: what waits for people looks again, and the rows they spoke of."""
@@ -283,7 +305,7 @@ class Run(Acting):
             acts.append(one)
         self.consider(template, acts)
 
-    def _end(self) -> Outcome:
+    def _end(self, exit_code: ExitCode | None = None) -> Outcome:
         self.flush()
         counts: dict[str, int] = {}
         by_task = []
@@ -294,8 +316,9 @@ class Run(Acting):
                 counts[name] = counts.get(name, 0) + count
         waits = [parked.until for parked in self.parked.values() if parked.until is not None]
         outcome = Outcome(
-            exit_code=first_exit([_EXIT[parked.phase] if parked.what != "doubt" or parked.phase == Phase.WAITING
-                                  else ExitCode.DOUBT for parked in self.parked.values() if parked.phase in _EXIT]),
+            exit_code=exit_code or first_exit([
+                _EXIT[parked.phase] if parked.what != "doubt" or parked.phase == Phase.WAITING else ExitCode.DOUBT
+                for parked in self.parked.values() if parked.phase in _EXIT]),
             counts=counts, changed=self.changed, next_wake=min(waits) if waits else None,
             predictions=self._agreement(counts))
         self.append([Record("ended", body={
@@ -311,6 +334,12 @@ class Run(Acting):
         ended = sum(counts.get(phase.name.lower(), 0) for phase in MET) == sum(counts.values())
         still = found.pop("open")
         return {**found, "broken": still if ended else 0, "open": 0 if ended else still}
+
+
+def _kept(journal: Journal) -> bool:
+    """Keeps the lease while nothing is done yet; never ends the wait."""
+    journal.heartbeat()
+    return False
 
 
 _MET_WORDS = {"skipped": Phase.SKIPPED, "waived": Phase.WAIVED, "superseded": Phase.SUPERSEDED, "record": Phase.DONE}
@@ -331,15 +360,23 @@ def run(program: Program, site: Site, journal: Journal, world: World, *, selecti
     """Carry a program out, or go on with it. Takes the journal's lease for its duration.
 
     `consent` is shown the plan when it contains acts nobody has consented to yet; without it, or when it says no,
-    only what was consented before is done. Raises Refusal (locked, wrong tenant, budget, stale plan, journal),
+    only what was consented before is done. Raises Refusal (locked, preflight, budget, stale plan, journal),
     Invalid, or Fault when the first reading already fails.
     """
     journal.hold({"who": world.user, "host": world.host, "pid": str(world.process_id),
                   "since": world.clock.now().isoformat(timespec="seconds")})
     try:
-        check_tenant(program, site)
+        preflight = Preflight(program, site, journal, world)
+        findings = preflight.look_patiently(lambda: _kept(journal)) if wait else preflight.look()
+        if fresh := preflight.note(findings):
+            journal.append(fresh)
+        judge(findings)
+        if pins := preflight.pins():
+            journal.append(pins)
         driver = Run(program, site, journal, world, selection or Selection(), listener, wait)
+        driver.preflight = preflight
         plan = driver.plan()
+        plan.findings = findings
         if saved_plan is not None and plan.tokens - saved_plan.tokens - journal.consents():
             raise Refusal(ExitCode.STALE, Problem(
                 "the saved plan is stale", found=f"{len(plan.tokens - saved_plan.tokens)} act(s) it did not show",

@@ -23,6 +23,10 @@ MX_SETTLE_MIN = timedelta(hours=72)
 SYNC_AGE_MAX = timedelta(hours=48)
 #: How long a database keeps a disconnected mailbox by default ("Deleted mailbox retention").
 MAILBOX_RETENTION = timedelta(days=30)
+#: B4: a clock that differs by more is not believed.
+CLOCK_AHEAD_MAX = timedelta(hours=1)
+#: Guards of what cannot be taken back, or only with a loss.
+IRREVERSIBLE = frozenset({"mx_to_cloud", "batch_removed", "mailbox_converted"})
 #: J9: conversions begin with one, go on with twenty, then all.
 CONVERSION_STEPS = (1, 20)
 
@@ -187,8 +191,24 @@ class Guards:
                     verdicts.append(self._rules[guard](act, now))
                 except Fault as fault:
                     verdicts.append(Verdict(guard, None, f"it could not be checked: {fault}"))
+            if any(each.passed and each.guard in IRREVERSIBLE for each in verdicts) and (
+                    not self.facts.overridden("clock", act.row)) and (wrong := self._clock()):
+                verdicts.insert(0, wrong)
             found.append(verdicts)
         return found
+
+    def _clock(self) -> Verdict | None:
+        """B4: what cannot be taken back waits until a service's clock agrees with ours, whatever has passed by ours."""
+        try:
+            self.site.graph.organization()  # asked anew once our clock has passed the listing's age, as after a jump
+            ahead = self.site.graph.clock_ahead()
+        except Fault as fault:
+            return Verdict("clock", None, f"it could not be compared with a service's: {fault}")
+        if ahead is None or abs(ahead) <= CLOCK_AHEAD_MAX:
+            return None
+        minutes = abs(ahead).total_seconds() / 60
+        return Verdict("clock", False, f"this machine's clock differs by {minutes:,.0f} minutes from Microsoft's: no "
+                                       "wait can be believed")
 
     # ------------------------------------------------------------------------------- the rules
 

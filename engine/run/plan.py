@@ -420,14 +420,16 @@ def make_plan(program: Program, site: Site, journal: Journal, world: World, *, s
     """Preview a program against the live systems. Writes nothing anywhere.
 
     `rows` keeps one entry per row in the plan (JSON output, saved plans). Raises Invalid for a circle in the
-    graph or a `--limit` that names no row; Refusal when the tenant is not the pinned one.
+    graph or a `--limit` that names no row; Refusal when tenant, source or method are not the pinned ones.
     """
     from engine.run.facts import JournalFacts
-    from engine.run.tenant import check_tenant
+    from engine.run.preflight import Preflight
 
-    check_tenant(program, site)
+    findings = Preflight(program, site, journal, world).look()
     stand = Stand(program, journal, site, selection or Selection())
-    return Preview(stand, world, facts=JournalFacts(stand), rows=rows).make()
+    plan = Preview(stand, world, facts=JournalFacts(stand), rows=rows).make()
+    plan.findings = findings
+    return plan
 
 
 __all__ = ["Preview", "describe", "label", "later_token", "make_plan", "repair_token"]

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from engine.contract import Plain
+from engine.contract import Finding, Plain
 from engine.run.journal import Journal, Record
+from engine.run.preflight import observed
 
 #: Records of instances, and the phase each leaves its row in until the next; `parked` says its own.
 _PHASES = {"intent": "acting", "undoing": "acting", "result": "acting", "settled": "done", "unsettled": "ready",
@@ -74,6 +75,7 @@ class Standing:
     run     seq, at, playbook, digest of the last run; None: nothing has ever run
     ended   at, exit_code, changed, predictions
     counts  rows by phase name over all tasks
+    findings  what the preflight last found, the gravest first
     """
 
     tasks: Sequence[TaskStanding] = ()
@@ -84,6 +86,7 @@ class Standing:
     run: Mapping[str, Any] | None = None
     ended: Mapping[str, Any] | None = None
     all_held: Mapping[str, Plain] | None = None
+    findings: Sequence[Finding] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,12 @@ def status(journal: Journal, now: datetime) -> Standing:
             "seq": run.seq, "at": run.at, "playbook": run.body["playbook"], "digest": run.body["digest"]},
         None if ended is None else {"at": ended.at, **{
             name: ended.body.get(name) for name in ("exit_code", "changed", "predictions", "next_wake")}},
-        all_held)
+        all_held, _findings(journal))
+
+
+def _findings(journal: Journal) -> Sequence[Finding]:
+    found = [each for findings in observed(journal).values() for each in findings]
+    return tuple(sorted(found, key=lambda each: ("refuse", "warn", "note").index(each.severity)))
 
 
 def parked(journal: Journal, *, tasks: Collection[str] | None = None,

@@ -32,8 +32,8 @@ from engine.run import gates
 from engine.run.chain import Chain, Step
 from engine.run.handing import joined, moved_on, told
 from engine.run.journal import Journal, Record
+from engine.run.preflight import check_identity
 from engine.run.stand import label
-from engine.run.tenant import check_tenant
 from engine.run.undo_plan import Line, UndoPlan, UndoPreview, changed_text, lost, preview
 from engine.world import World
 
@@ -341,7 +341,7 @@ def undo(program: Program, site: Site, journal: Journal, world: World, *, rows: 
     journal.hold({"who": world.user, "host": world.host, "pid": str(world.process_id),
                   "since": world.clock.now().isoformat(timespec="seconds")})
     try:
-        check_tenant(program, site)
+        check_identity(program, site, journal, world.clock.now())
         driver = Undo(program, site, journal, world, rows=rows, task=task, over_changes=over_changes, by=by,
                       reason=reason, listener=listener, wait=wait)
         if driver.stand.fold.all_held:

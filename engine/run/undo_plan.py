@@ -27,8 +27,8 @@ from engine.run.facts import JournalFacts
 from engine.run.graph import Selection
 from engine.run.journal import Journal
 from engine.run.plan import describe
+from engine.run.preflight import check_identity
 from engine.run.stand import Stand, label
-from engine.run.tenant import check_tenant
 from engine.world import World
 
 
@@ -215,5 +215,5 @@ def preview(program: Program, site: Site, journal: Journal, world: World, *, row
 
     Raises Refusal for rows or a task that are not there, or another tenant; Fault when nothing can be read.
     """
-    check_tenant(program, site)
+    check_identity(program, site, journal, world.clock.now())
     return UndoPreview(program, site, journal, world, rows=rows, task=task, over_changes=over_changes).preview()

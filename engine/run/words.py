@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
+from engine import checks
 from engine.contract import ExitCode, Problem, Refusal
 from engine.run import standing
 from engine.run.journal import Journal, Record
+from engine.run.preflight import observed
 from engine.run.standing import ParkedRow
 
 #: An override lifts its guard for this long (safety, section J).
@@ -95,8 +97,15 @@ def resolve(journal: Journal, *, task: str, rows: Sequence[str] = (), by: str, r
 
 
 def override(journal: Journal, *, guard: str, rows: Sequence[str], by: str, reason: str) -> Said:
-    """Lift one guard for named rows for one hour. Only a guard that stands before the row now; with a reason."""
+    """Lift one guard for named rows for one hour. Only a guard that stands before the row now; with a reason.
+
+    The name of a check with the row `organisation` lifts what that check last refused, for as long as it finds the
+    same; only where the requirements allow it.
+    """
     _reasoned(reason, "override", guard)
+    check = checks.find(guard)
+    if check is not None:
+        return _lift(journal, check, by, reason)
     if not rows:
         _refuse("no row is named", f"An override of {guard} is for one row.", "Name the row.",
                 f"mailmove override {guard} ROW")
@@ -112,6 +121,19 @@ def override(journal: Journal, *, guard: str, rows: Sequence[str], by: str, reas
         chosen.extend(found)
     until = journal.now() + OVERRIDE_LASTS
     return _say(journal, "overridden", chosen, by, reason, lambda each: {"guard": guard, "until": until})
+
+
+def _lift(journal: Journal, check: checks.Check, by: str, reason: str) -> Said:
+    refused = [found for found in observed(journal).get(check.name, ()) if found.severity == "refuse"]
+    if not refused:
+        _refuse("this check does not refuse", f"{check.name} was not seen to refuse.",
+                "Run apply: what refuses is written down.", "mailmove apply")
+    if not check.liftable:
+        _refuse("this check cannot be lifted", f"{check.name}: {refused[0].text}.", refused[0].remedy,
+                "mailmove doctor")
+    journal.say(*(Record("overridden", row_kind="organisation", row="organisation", body={
+        "by": by, "reason": reason, "guard": check.name, "finding": found.text, "until": None}) for found in refused))
+    return Said(len(refused), ("organisation",))
 
 
 def hold(journal: Journal, *, rows: Sequence[str] = (), by: str, reason: str = "",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine import plan_file
-from engine.contract import CalendarEntry, ExitCode, Plan, PlanGroup, Refusal
+from engine.contract import CalendarEntry, ExitCode, Finding, Plan, PlanGroup, Refusal
 from engine.dossier import dossier_html, plan_html
 from engine.report import COLUMNS, PLAN_LINES_MAX, plan_text
 from engine.screen import as_json
@@ -93,6 +93,36 @@ def test_a_kept_plan_comes_back_as_it_was(tmp_path: Path) -> None:
     assert found.plan.made_at == whole.made_at
     assert found.playbook == Path("p.yml").resolve()
     assert found.extra_vars == {"a": "b"}
+
+
+def warned() -> Plan:
+    found = plan()
+    found.findings = [
+        Finding("mailbox_count", "refuse", "2,001 mailboxes at the source", "Choose staged.", (EVIL, "b@c.com"), 2001),
+        Finding("seats", "warn", "6 needed, 2 free", told=False)]
+    return found
+
+
+def test_findings_lead_every_form_of_the_plan_and_come_back_from_its_file(tmp_path: Path) -> None:
+    whole = warned()
+    lines = list(plan_text(whole))
+    assert lines[3] == "Preflight" and lines[4].startswith("  REFUSES  mailbox_count: 2,001 mailboxes at the source (")
+    page = plan_html(whole)
+    assert page.index("Preflight") < page.index("Guarded, or cannot be taken back")
+    assert "\x1b" not in page and "<script>" not in page
+    kept = tmp_path / "friday.json"
+    kept.write_text(as_json(plan_file.as_mapping(whole, Path("p.yml"), Path("i.yml"), {})))
+    assert json.loads(kept.read_text())["findings"][0]["count"] == 2001
+    assert plan_file.read(kept).plan.findings == whole.findings
+
+
+def test_many_findings_do_not_push_the_plan_off_its_page_and_refusals_are_never_cut() -> None:
+    whole = plan()
+    whole.findings = [Finding(f"check{n}", "refuse" if n < 8 else "warn", "x " * 90, "y " * 40) for n in range(40)]
+    lines = list(plan_text(whole))
+    assert len(lines) <= PLAN_LINES_MAX + 8
+    assert sum(line.startswith("  REFUSES") for line in lines) == 8
+    assert any("more: mailmove doctor shows all" in line for line in lines)
 
 
 def test_a_plan_of_another_form_is_refused(tmp_path: Path) -> None:

@@ -29,11 +29,13 @@ import pytest
 
 from engine import rehearse
 from engine.cli import main
-from engine.world import World
+from engine.world import InlineWorkers, World
 from tests.cli.test_transcripts import HOLDS, marked
 from tests.modules.lab_cloud import Lab
 from tests.modules.service_stand import ENDPOINT, address, list_file, organisation, service
 
+#: One call at a time: what is parked is then told in the order of the tasks, and not in that of a busy machine.
+WORLD = World(environment={"USER": "maria"}, workers=InlineWorkers)
 HERE = Path(__file__).parent / "service"
 #: Lines that are to be copied whole.
 LONG = ("$ ", "% ", "mailmove ", "New-MigrationEndpoint ")
@@ -90,7 +92,7 @@ def _played(line: str, lab: Lab, home: Path) -> list[str]:
     screen = io.StringIO()
     words = shlex.split(line)[2:]
     code = main([*words, "--state", "state"] if words[0] not in ("check", "doc") else words, screen, screen,
-                World(environment={"USER": "maria"}))
+                WORLD)
     said = CHANGING.sub(lambda found: "WHEN" if found[0][0].isdigit() else "Digest …",
                         screen.getvalue().replace(str(home), "HERE").replace(" --state state", ""))
     return [line, said.rstrip("\n"), *([f"[exit {code}]"] if code else []), ""]

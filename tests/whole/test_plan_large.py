@@ -36,7 +36,7 @@ def test_it_counts_every_mailbox_and_names_what_is_known_only_later(found: Plann
 
 def test_dangerous_acts_lead_and_the_calendar_says_what_is_waited_for(found: Planned) -> None:
     parts = re.findall(r"^(?! )(\S.*)$", found.text, re.MULTILINE)
-    assert parts[2] == "Guarded, or cannot be taken back"
+    assert parts[2:4] == ["Preflight", "Guarded, or cannot be taken back"]
     calendar = found.text.partition("\nCalendar\n")[2].partition("\n\n")[0]
     assert "«The domain is verified» waits  (3 rows)" in calendar
 

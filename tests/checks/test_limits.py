@@ -1,0 +1,115 @@
+"""What the tenant still takes, and batches that come near the service's 60 and 90 days."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from engine import app
+from engine.laboratory import Lab
+from engine.run.preflight import Preflight
+from engine.world import World
+from tests.checks.scene import scene
+
+
+@pytest.mark.requirement("B-54")
+def test_a_full_tenant_is_refused_and_its_oldest_batches_are_named(tmp_path: Path) -> None:
+    with scene(tmp_path, "staged", description={"batches_max": 3}) as found:
+        assert "tenant_limits" not in found.findings()
+        found.endpoint()
+        for number, name in enumerate(("Zebra", "Ant")):
+            found.batch(name, f"old{number}@contoso.com")
+            found.days(1)
+        [refused] = found.findings()["tenant_limits"]
+        assert refused["text"] == "2 batches to be made beside 2; the tenant takes 3 (B-54)"
+        assert "the oldest first: Zebra, Ant." in refused["remedy"]
+        found.batch("Last", "old9@contoso.com")
+        [refused] = found.findings()["tenant_limits"]
+        assert refused["text"].startswith("the tenant takes no new batch (CanSubmitNewBatch is no; 3 of 3 are there)")
+        assert found.mailmove("apply", "acme", "--state", "state", "--yes")[0] == 5
+
+
+@pytest.mark.requirement("C-28")
+def test_a_second_cutover_batch_is_refused_and_ours_is_not_another(tmp_path: Path) -> None:
+    with scene(tmp_path, "cutover") as found:
+        found.endpoint()
+        assert "one_cutover_batch" not in found.findings()
+        found.batch("Theirs")
+        [refused] = found.findings()["one_cutover_batch"]
+        assert refused["severity"] == "refuse" and "another Outlook Anywhere batch: Theirs" in refused["text"]
+        assert found.mailmove("apply", "acme", "--state", "state", "--yes")[0] == 5
+        assert found.lab.get("/counters")["effects"].get("batch/Cutover create") is None
+        found.cmdlet("Remove-MigrationBatch", Identity="Theirs")
+        found.days(0.1)
+        found.batch("Cutover")
+        assert "one_cutover_batch" not in found.findings()
+
+
+@pytest.mark.requirement("B-56")
+def test_a_batch_is_told_of_before_the_service_stops_it_and_before_it_removes_it(tmp_path: Path) -> None:
+    with scene(tmp_path, "cutover") as found:
+        found.own_domain()
+        found.endpoint()
+        found.batch("Cutover")
+        found.cmdlet("Start-MigrationBatch", Identity="Cutover")
+        found.days(44)
+        assert "batch_age" not in found.findings()
+        found.days(2)
+        [warned] = found.findings()["batch_age"]
+        assert "no act since 2026-11-02; the service stops it on 2027-01-01 (60 days)" in warned["text"]
+        assert "can no longer be removed safely" in warned["text"] and "-SyncNow" in warned["remedy"]
+        found.days(20)
+        [warned] = found.findings()["batch_age"]
+        assert warned["text"].startswith("batch Cutover is Stopped") and "(90 days)" in warned["text"]
+        assert "export its history" in warned["remedy"]
+
+
+@pytest.mark.requirement("B-57")
+def test_what_cannot_be_told_forbids_writing_and_is_never_absent(tmp_path: Path) -> None:
+    with scene(tmp_path, "staged") as found:
+        found.lab.post("/fault", kind="unavailable", match="exo Get-MigrationConfig", times=99, seconds=900)
+        code, said = found.mailmove("apply", "acme", "--state", "state", "--yes")
+        assert code == 4, said
+        assert "the preflight could not tell" in said and "tenant_limits: the tenant takes the batches" in said
+        assert found.lab.get("/counters")["effects"] == {}
+        _, told = found.mailmove("history", "-p", "acme", "--state", "state")
+        assert "tenant_limits" not in told  # a failed look is no news of the world
+
+
+@pytest.mark.requirement("B-57")
+def test_a_run_that_may_wait_asks_again_before_it_gives_up(tmp_path: Path) -> None:
+    with scene(tmp_path, "staged") as found:
+        found.lab.post("/fault", kind="unavailable", match="exo Get-MigrationConfig", times=1, seconds=700)
+        Thread(target=granted, args=(found.lab, stop := Event()), daemon=True).start()
+        try:
+            migration = app.load(app.place(found.folder / "acme", None, found.folder / "state", World()), {}, World())
+            world, journal = migration.world, migration.journal(create=True)
+            began = world.clock.now()
+            findings = Preflight(migration.program, migration.site, journal, world).look_patiently(lambda: False)
+            journal.close()
+        finally:
+            stop.set()
+        assert not any(each.check == "tenant_limits" for each in findings)
+        assert world.clock.now() - began >= timedelta(seconds=700)
+
+
+def granted(lab: Lab, stop: Event) -> None:
+    """Whoever owns the time lets it pass."""
+    while not stop.wait(0.02):
+        lab.post("/clock/grant", move=True)
+
+
+@pytest.mark.requirement("B-57")
+def test_a_check_whose_connection_is_not_named_cannot_be_told(tmp_path: Path) -> None:
+    with scene(tmp_path, "cutover", without="directory") as found:
+        [untold] = found.findings()["mailbox_count"]
+        assert untold["severity"] == "refuse" and untold["told"] is False
+        assert "the inventory has no connection 'directory'" in untold["text"]
+        assert found.mailmove("plan", "acme", "--state", "state")[0] == 4
+        assert found.mailmove("apply", "acme", "--state", "state", "--yes")[0] == 4
+        found.lab.post("/fault", kind="unavailable", match="graph GET /organization", times=99, seconds=900)
+        code, said = found.mailmove("doctor", "-p", "acme", "--state", "state")
+        assert code == 4 and "ILL  graph: " in said and "mailbox_count" not in said
