@@ -138,7 +138,7 @@ class Case:
 
 CASES = {
     "mx_to_cloud": Case("staged", "domains", f"""
-      dns_record: {{zone: "{{{{ row.zone }}}}", type: MX, values: ["{CLOUD}"], ttl: 3600}}"""),
+      dns_record: {{zone: "{{{{ row.zone }}}}", type: MX, values: ["{CLOUD}"], ttl: 3600}}""", says="are not ready"),
     "mx_back": Case("staged", "domains", """
       dns_record: {zone: "{{ row.zone }}", type: MX, values: [10 mail.contoso.com.], ttl: 3600}""", _mx_in_the_cloud),
     "batch_removed": Case("staged", "batches", """
