@@ -14,7 +14,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["engine", "yaml", "jinja2"]):
-    import engine.connections.dns
+    import engine.connections.dns_answers
     import engine.connections.ews
     import engine.connections.exchange_online
     import engine.connections.graph
