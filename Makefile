@@ -6,8 +6,9 @@ LARGE := .work/large
 RIG := .work/rig
 SEED := 1
 COUNT := 20
+EXECUTIONS := 1000000
 
-.PHONY: rehearsal rehearsal-large kill-rig servers test coverage-teeth bench lock schemas docs wheel-test clean
+.PHONY: rehearsal rehearsal-large kill-rig servers test coverage-teeth fuzz bench lock schemas docs wheel-test clean
 
 .venv: requirements.lock
 	python3 -m venv .venv
@@ -44,6 +45,11 @@ test: .venv servers
 ## Breaks COUNT requirements drawn by SEED, one at a time in a copy: the tests marked with each must turn red.
 coverage-teeth: .venv
 	$(PYTHON) -m tests.requirements.teeth --seed $(SEED) --count $(COUNT)
+
+## Coverage-guided fuzzing of everything that reads bytes of others; the short form is part of `make test`.
+fuzz: .venv
+	for target in yaml csv expression plan json soap dns; do \
+	  $(PYTHON) -m tests.fuzz $$target --executions $(EXECUTIONS) --seed $(SEED) || exit 1; done
 
 ## The engine's own work per task row, and the plan of 4,300 mailboxes with the requests it asks.
 bench: .venv

@@ -54,13 +54,18 @@ def is_plan_file(path: Path) -> bool:
 
 def read(path: Path) -> Kept:
     """A kept plan. Raises Refusal (exit 6) when the file is not one, or not one of this version."""
+    data, problem = text_file.content(path, str(path))
+    if problem is not None:
+        raise _unusable(str(path), problem.found)
+    return parse(data, str(path))
+
+
+def parse(data: bytes, file: str) -> Kept:
+    """Like `read`, of bytes."""
     try:
-        data, problem = text_file.content(path, str(path))
-        if problem is not None:
-            raise ValueError(f"the {problem.summary}" if problem.summary.startswith("file") else problem.summary)
         found = json.loads(data.decode("utf-8"), object_pairs_hook=_no_key_twice)
         if found["form"] != FORM:
-            raise ValueError(f"form {found['form']!r}")
+            raise ValueError(f"its form is {found['form']!r}, not {FORM!r}")
         plan = Plan(
             name=found["name"], playbook=found["playbook"], made_at=_time(found["made_at"]), digest=found["digest"],
             tasks=found["tasks"],
@@ -73,10 +78,18 @@ def read(path: Path) -> Kept:
             counts=found["counts"], tokens={bytes.fromhex(each) for each in found["tokens"]},
             rows=found["rows"], order=found["order"])
         return Kept(plan, Path(found["playbook_file"]), Path(found["inventory_file"]), found["extra_vars"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Refusal(ExitCode.STALE, Problem(
-            "the plan file cannot be used", found=f"{path}: {_words(error)}.", remedy="Make the plan again.",
-            next_command="mailmove plan PLAYBOOK --out FILE")) from None
+    except KeyError as error:
+        raise _unusable(file, f"it has no {error}") from None
+    except RecursionError:
+        raise _unusable(file, "it is nested too deeply") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _unusable(file, shorten(str(error), 200)) from None
+
+
+def _unusable(file: str, reason: str) -> Refusal:
+    return Refusal(ExitCode.STALE, Problem(
+        "the plan file cannot be used", found=f"{file}: {reason}.", remedy="Make the plan again.",
+        next_command="mailmove plan PLAYBOOK --out FILE"))
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -84,12 +97,6 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a key stands twice in one object")
     return found
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"it has no {error}"
-    return "it is nested too deeply" if isinstance(error, RecursionError) else shorten(str(error), 200)
 
 
 def _time(text: str) -> datetime:

@@ -149,6 +149,10 @@ class Ews:
             self._not_reached(error)
         except EWSError as error:
             self._refused(error, address)
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            # the library reads what it is given without looking twice
+            raise Rejected(self._name, f"{self._host}: the answer has a form that is not known "
+                           f"({type(error).__name__})", code="malformed") from None
 
     def _configuration(self) -> Any:
         from engine.connections.ews_folders import configuration

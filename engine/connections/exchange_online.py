@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from engine.connections.http import READ_SECONDS, TRIES, Answer, Http, Said, odata_error
+from engine.connections.http import READ_SECONDS, TRIES, Answer, Http, Said, odata_error, parts_of, shaped, status_of
 from engine.connections.migration_objects import (
     Endpoint,
     Group,
@@ -214,7 +214,7 @@ class ExchangeOnline:
         counts: dict[str, int] = {}
         for address, answer in zip(asked, answers, strict=True):
             if not isinstance(answer, Fault) and answer and answer[0].get("ItemCount") is not None:
-                counts[address] = int(answer[0]["ItemCount"])
+                counts[address] = _item_count(answer[0])
         first = next((each for each in answers if isinstance(each, Fault)), None)
         if first is not None and not counts:
             raise first
@@ -326,12 +326,11 @@ class ExchangeOnline:
                          "body": command(cmdlet, parameters)})
         answer = self._http.call("POST", f"{self._base}/$batch", write=False, body={"requests": sent},
                                  headers={"Prefer": "odata.continue-on-error"})
-        parts = answer.data.get("responses") if isinstance(answer.data, dict) else None
-        by_id = {str(part.get("id")): part for part in parts or () if isinstance(part, dict)}
+        by_id = {str(part.get("id")): part for part in parts_of(answer.data)}
         return [self._part(call, by_id.get(str(place))) for place, call in enumerate(calls)]
 
     def _part(self, call: tuple[str, Mapping[str, Any]], part: Mapping[str, Any] | None) -> list[Found] | Fault:
-        status = int(part.get("status") or 0) if part else 0
+        status = status_of(part) if part else 0
         body = part.get("body") if part else None
         try:
             if 200 <= status < 300 and not (isinstance(body, dict) and body.get("@odata.nextLink")):
@@ -343,6 +342,11 @@ class ExchangeOnline:
         except Fault as fault:
             return fault
         return Rejected(self._name, self._http.redact(said.text), code=f"{status} {said.code}".strip())
+
+
+@shaped("exchange_online")
+def _item_count(found: Mapping[str, Any]) -> int:
+    return int(found["ItemCount"])
 
 
 def reads(cmdlet: str) -> bool:

@@ -12,7 +12,18 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit
 
-from engine.connections.http import BUDGET, THROTTLED, TRIES, Answer, Http, odata_error, retry_after
+from engine.connections.http import (
+    BUDGET,
+    THROTTLED,
+    TRIES,
+    Answer,
+    Http,
+    odata_error,
+    parts_of,
+    retry_after,
+    shaped,
+    status_of,
+)
 from engine.connections.migration_objects import moment
 from engine.connections.smtp import message_id
 from engine.connections.tokens import Tokens
@@ -174,8 +185,7 @@ class Graph:
             found = next(iter(self._pages("/organization")), None)
             if found is None:
                 raise Rejected(self._name, "the tenant shows no organization")
-            return Organization(str(found.get("id") or "").lower(), str(found.get("displayName") or ""),
-                                found.get("onPremisesSyncEnabled"), moment(found.get("onPremisesLastSyncDateTime")))
+            return _organization(found)
         return self._site.listing(self._name, "organization", load)
 
     def users(self) -> Mapping[str, User]:
@@ -437,9 +447,8 @@ class Graph:
                 part |= {"headers": {"Content-Type": "application/json"}, "body": body}
             sent.append(part)
         answer = self._http.call("POST", f"{self._base}/$batch", write=write, body={"requests": sent}).data
-        parts = answer.get("responses") if isinstance(answer, dict) else None
-        return {str(part.get("id")): Answer(int(part.get("status") or 0), part.get("headers") or {}, part.get("body"))
-                for part in parts or () if isinstance(part, dict)}
+        return {str(part.get("id")): Answer(status_of(part), _headers(part), part.get("body"))
+                for part in parts_of(answer)}
 
     def _judge(self, part: Answer | None, write: bool) -> Any | Fault:
         if part is None or part.status == 0 or part.status >= 500:
@@ -465,11 +474,27 @@ def _host(text: Any) -> str | None:
     return f"{str(text).lower().rstrip('.')}." if text else None
 
 
+def _headers(part: Mapping[str, Any]) -> Mapping[str, str]:
+    found = part.get("headers")
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+@shaped("graph")
+def _organization(found: Mapping[str, Any]) -> Organization:
+    enabled = found.get("onPremisesSyncEnabled")
+    if enabled is not None and not isinstance(enabled, bool):
+        raise TypeError("neither true nor false")
+    return Organization(str(found.get("id") or "").lower(), str(found.get("displayName") or ""), enabled,
+                        moment(found.get("onPremisesLastSyncDateTime")))
+
+
+@shaped("graph")
 def _domain(found: Mapping[str, Any]) -> Domain:
     return Domain(str(found.get("id") or "").lower(), found.get("isVerified") is True,
                   str(found.get("authenticationType") or ""), tuple(found.get("supportedServices") or ()))
 
 
+@shaped("graph")
 def _verification(records: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for record in records:
@@ -482,6 +507,7 @@ def _verification(records: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
     return found if "txt" in found else {}
 
 
+@shaped("graph")
 def _service(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     found: dict[str, Any] = {"mx_host": None, "mx_preference": None, "autodiscover_host": None, "spf": None}
     for record in records:
@@ -498,6 +524,7 @@ def _service(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return found
 
 
+@shaped("graph")
 def _user(found: Mapping[str, Any]) -> User:
     upn = str(found.get("userPrincipalName") or "").lower()
     proxies = [str(each) for each in found.get("proxyAddresses") or () if str(each).lower().startswith("smtp:")]
@@ -533,6 +560,7 @@ def _usable(found: Mapping[str, Any]) -> bool:
     return found.get("capabilityStatus") in ("Enabled", "Warning") and found.get("appliesTo", "User") == "User"
 
 
+@shaped("graph")
 def _sku(found: Mapping[str, Any]) -> Sku:
     units = found.get("prepaidUnits") or {}
     plans = [str(each.get("servicePlanName") or "") for each in found.get("servicePlans") or ()]

@@ -8,6 +8,7 @@ the connection. A write whose answer got lost is InDoubt and never sent again; a
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import threading
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from engine.connections.tokens import Tokens
     from engine.world import World
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 #: The whole answer, not only its next byte, must be there after this long (C7).
@@ -41,6 +45,8 @@ ANSWER_BYTES_MAX = 32 * 1024 * 1024
 TRIES = 6
 BUDGET = timedelta(minutes=10)
 BACK_OFF_SECONDS_MAX = 120.0
+#: A service that asks for a longer pause is asked again after this one.
+RETRY_AFTER_SECONDS_MAX = 86_400.0
 POOL_SIZE = 16
 TEXT_LENGTH_MAX = 1_000
 PROXY_REMEDY = "write proxy: !secret …, an address with user and password: http://user:password@proxy:8080"
@@ -287,6 +293,35 @@ class Http:
         return link
 
 
+def shaped(connection: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorates what turns an outside object into ours: what it can make nothing of is Rejected (C7), not our bug.
+
+    For conversions alone: a call that goes on to other things would hide its own mistakes behind it.
+    """
+    def decorate(make: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(make)
+        def made(*values: P.args, **named: P.kwargs) -> T:
+            try:
+                return make(*values, **named)
+            except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
+                raise Rejected(connection, f"an object in the answer has a form that is not known ({make.__name__}: "
+                               f"{type(error).__name__})", code="malformed") from None
+        return made
+    return decorate
+
+
+def parts_of(data: Any) -> list[Mapping[str, Any]]:
+    """The parts of a batch's answer; those that are none are left out, and so count as not answered."""
+    parts = data.get("responses") if isinstance(data, dict) else None
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+def status_of(part: Mapping[str, Any]) -> int:
+    """The HTTP status of one part of a batch; 0 where it says none."""
+    status = part.get("status")
+    return status if isinstance(status, int) else int(status) if isinstance(status, str) and status.isdecimal() else 0
+
+
 def open_session(settings: Mapping[str, Any], world: World) -> requests.Session:
     """A pooled session that trusts the settings only: no .netrc, no cookies, no other authorities.
 
@@ -329,14 +364,14 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     text = headers.get("Retry-After") or headers.get("retry-after")
     if not text:
         return None
-    if text.strip().isdigit():
-        return float(text)
+    if text.strip().isascii() and text.strip().isdigit():
+        return min(float(text), RETRY_AFTER_SECONDS_MAX)
     try:
         when = parsedate_to_datetime(text)
         shown = headers.get("Date")
         base = parsedate_to_datetime(shown) if shown else now
-        return max(0.0, (_aware(when) - _aware(base)).total_seconds())
-    except (TypeError, ValueError):
+        return min(max(0.0, (_aware(when) - _aware(base)).total_seconds()), RETRY_AFTER_SECONDS_MAX)
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

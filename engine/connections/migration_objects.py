@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+from engine.connections.http import shaped
+
 #: Rungs of a copy; a failed or stopped user stands on none of them.
 SYNC_LADDER = ("absent", "queued", "syncing", "synced")
 #: Rungs of a batch; one that is being removed stands on none.
@@ -135,6 +137,7 @@ class TraceRow:
     trace_id: str = ""
 
 
+@shaped("exchange_online")
 def user_of(raw: Mapping[str, Any]) -> MigrationUser:
     """From Get-MigrationUser. The identity may have the mailbox GUID behind the address (help PR 8187)."""
     identity = _text(raw, "Identity")
@@ -146,6 +149,7 @@ def user_of(raw: Mapping[str, Any]) -> MigrationUser:
                          _number(raw, "SkippedItemCount"), moment(raw.get("LastSuccessfulSyncTime")), raw)
 
 
+@shaped("exchange_online")
 def batch_of(raw: Mapping[str, Any]) -> MigrationBatch:
     """From Get-MigrationBatch."""
     status = _text(raw, "Status")
@@ -162,6 +166,7 @@ def config_of(raw: Mapping[str, Any]) -> MigrationConfig:
                            _number(raw, "MaxNumberOfBatches") or BATCHES_MAX)
 
 
+@shaped("exchange_online")
 def endpoint_of(raw: Mapping[str, Any]) -> Endpoint:
     """From Get-MigrationEndpoint."""
     return Endpoint(_text(raw, "Identity") or _text(raw, "Name"), _text(raw, "EndpointType"),
@@ -183,6 +188,7 @@ def by_name(listing: Mapping[str, T], name: str) -> T | None:
     return found
 
 
+@shaped("exchange_online")
 def group_of(raw: Mapping[str, Any]) -> Group:
     """From Get-DistributionGroup. GroupType reads "Universal, SecurityEnabled" for a security group."""
     security = "security" in (_text(raw, "GroupType") + _text(raw, "RecipientTypeDetails")).lower()
@@ -190,6 +196,7 @@ def group_of(raw: Mapping[str, Any]) -> Group:
                  "security" if security else "distribution")
 
 
+@shaped("exchange_online")
 def recipient_of(raw: Mapping[str, Any], cmdlet: str, tenant_domain: str) -> Recipient | None:
     """From Get-Recipient, Get-MailUser or Get-Mailbox; None for one without an SMTP address."""
     proxies = tuple(str(each)[5:].lower() for each in _list(raw.get("EmailAddresses"))
@@ -205,6 +212,7 @@ def recipient_of(raw: Mapping[str, Any], cmdlet: str, tenant_domain: str) -> Rec
                      _text(raw, "LegacyExchangeDN") or None, proxies)
 
 
+@shaped("exchange_online")
 def trace_row_of(raw: Mapping[str, Any], fallback: datetime) -> TraceRow:
     """From Get-MessageTraceV2."""
     message_id = _text(raw, "MessageId")
@@ -263,10 +271,7 @@ def _text(raw: Mapping[str, Any], name: str) -> str:
 
 
 def _number(raw: Mapping[str, Any], name: str) -> int:
-    try:
-        return int(raw.get(name) or 0)
-    except (TypeError, ValueError):
-        return 0
+    return int(raw.get(name) or 0)
 
 
 def _list(value: Any) -> Sequence[Any]:

@@ -1,0 +1,277 @@
+"""What is fed with any bytes at all, and the only exceptions that may come out of it.
+
+Each target is the product's own reader or client; where bytes come over a line, the line is a carrier in memory that
+hands over an answer with these bytes as its body. Everything else an input raises is a bug (safety notes, C7, E1, F).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import dns.exception
+import dns.message
+import dns.name
+import dns.rdatatype
+import requests
+from requests.adapters import BaseAdapter
+
+from engine.connections import Site, batch_csv
+from engine.connections.dns_answers import held
+from engine.connections.dns_lookup import Asked
+from engine.contract import Fault, Invalid
+from engine.language import source
+from engine.language.expressions import Wrong
+from engine.language.operations import NO_OUTPUTS, Scope, Unusable
+from engine.language.template import PlainNames, compile_text
+from engine.world import StillClock, World
+
+START = datetime(2026, 11, 2, 7, 0, tzinfo=UTC)
+TENANT = "9a1e0000-0000-4000-8000-000000000001"
+NAMES = PlainNames({"target": "contoso.com", "n": "5", "names": ("b", "a"), "deep": {"a": {"b": 1}}, "no": False,
+                    "data": "{{ target }}"})
+
+
+class Carrier(BaseAdapter):
+    """Answers every request with `body`, as a server would."""
+
+    def __init__(self, content_type: str) -> None:
+        super().__init__()
+        self.content_type = content_type
+        self.body = b""
+        self.status = 200
+
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
+        import io
+
+        from urllib3 import HTTPResponse
+
+        answer = requests.Response()
+        answer.status_code = self.status
+        answer.headers["Content-Type"] = self.content_type
+        answer.raw = HTTPResponse(io.BytesIO(self.body), headers=answer.headers, preload_content=False,
+                                  status=self.status)
+        answer.url = str(request.url)
+        answer.request = request
+        return answer
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _site() -> Site:
+    settings = {"url": "https://service.test", "authority": "https://sign-in.test", "client_id": "app",
+                "client_secret": "x"}
+    return Site({"graph": settings, "exchange_online": settings,
+                 "dns": {"provider": "by_hand", "servers": {"contoso.com": ["192.0.2.53"]}},
+                 "ews": {"url": "https://mail.test/EWS/Exchange.asmx", "user": "u", "password": "p",
+                         "version": "2010", "authentication": "basic"}},
+                {"tenant": {"id": TENANT, "domain": "contoso.onmicrosoft.com"}},
+                World(clock=StillClock(START), random=random.Random(1), environment={}))
+
+
+def yaml(data: bytes) -> None:
+    document = source.parse(data, "f.yml")
+    if document.root is not None:
+        source.plain(document.root)
+
+
+def csv(data: bytes) -> None:
+    with contextlib.suppress(Invalid):
+        batch_csv.parse(data, "f.csv")
+
+
+def expression(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    with contextlib.suppress(Wrong, Unusable):
+        compile_text(text, NAMES).evaluate(Scope(0, "contoso.com", None, NO_OUTPUTS))
+
+
+def plan(data: bytes) -> None:
+    from engine.contract import Refusal
+    from engine.plan_file import parse
+
+    with contextlib.suppress(Refusal):
+        parse(data, "plan.json")
+
+
+class _Json:
+    """The two cloud clients, each asked for listings and for an error's words."""
+
+    def __init__(self) -> None:
+        self.site = _site()
+        self.carrier = Carrier("application/json")
+        for client in (self.site.graph, self.site.exchange_online):
+            client._http.session.mount("https://", self.carrier)
+            client._http.tokens = None
+
+    def __call__(self, data: bytes) -> None:
+        exchange, graph = self.site.exchange_online, self.site.graph
+        calls: tuple[Callable[[], Any], ...] = (
+            exchange.migration_users, exchange.migration_batches, exchange.recipients, exchange.endpoints,
+            exchange.groups, exchange.accepted_domains, lambda: exchange.item_counts(["anna@contoso.com"]),
+            lambda: exchange.user_statistics(["anna@contoso.com"]), lambda: exchange.message_trace(START),
+            graph.users, graph.skus, graph.domains, graph.organization)
+        self.carrier.body = data
+        self.site.forget()
+        self.carrier.status = 200
+        for call in calls:
+            with contextlib.suppress(Fault):
+                call()
+        for self.carrier.status in (400, 403):
+            with contextlib.suppress(Fault):
+                exchange.invoke("Get-MigrationBatch")
+            with contextlib.suppress(Fault):
+                graph.users()
+
+
+class _Soap:
+    """The source's Exchange Web Services, by the library and what is made of its errors."""
+
+    def __init__(self) -> None:
+        from engine.connections import ews_folders
+
+        self.site = _site()
+        carrier = self.carrier = Carrier("text/xml; charset=utf-8")
+
+        class Mounted(ews_folders._Trusting):
+            def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
+                return carrier.send(request)
+
+        self.adapter = Mounted
+
+    def __call__(self, data: bytes) -> None:
+        from exchangelib.protocol import BaseProtocol
+
+        from engine.connections import ews_folders
+
+        self.carrier.status = 500 if len(data) % 5 == 4 else 200
+        self.carrier.body = data
+        ews_folders._Trusting, kept = self.adapter, ews_folders._Trusting  # type: ignore[misc]
+        try:
+            with contextlib.suppress(Fault):
+                self.site.ews.count("anna@contoso.com")
+        finally:
+            ews_folders._Trusting = kept  # type: ignore[misc]
+            BaseProtocol.HTTP_ADAPTER_CLS = kept
+
+
+class _Dns:
+    """An answer's bytes, as they come from a socket, and what is made of them."""
+
+    def __init__(self) -> None:
+        self.asked = Asked("192.0.2.53", 53, dns.name.from_text("contoso.com."), dns.rdatatype.MX)
+
+    def __call__(self, data: bytes) -> None:
+        try:
+            reply = dns.message.from_wire(data, ignore_trailing=True, raise_on_truncation=False)
+        except (dns.exception.DNSException, ValueError):
+            return  # what `dns_lookup` passes over
+        with contextlib.suppress(Fault):
+            held("dns", reply, "192.0.2.53", self.asked, authoritative=True)
+
+
+def made(name: str) -> Callable[[bytes], None]:
+    """A target, ready to be fed."""
+    kinds: dict[str, Callable[[], Callable[[bytes], None]]] = {
+        "yaml": lambda: yaml, "csv": lambda: csv, "expression": lambda: expression, "plan": lambda: plan,
+        "json": _Json, "soap": _Soap, "dns": _Dns}
+    return kinds[name]()
+
+
+def mutated(name: str, data: bytes, rng: random.Random) -> bytes:
+    """The input changed in one to six places; JSON in its values too, so that it stays JSON."""
+    if name in ("json", "plan") and rng.random() < 0.7:
+        try:
+            document = json.loads(data)
+        except (ValueError, RecursionError):
+            document = json.loads(rng.choice(seeds(name)))
+        for _ in range(rng.randint(1, 4)):
+            document = _replaced(document, rng)
+        return json.dumps(document).encode()
+    changed = bytearray(data)
+    for _ in range(rng.randint(1, 6)):
+        place = rng.randrange(len(changed) + 1)
+        match rng.randrange(5):
+            case 0 if changed:
+                changed[place % len(changed)] = rng.randrange(256)
+            case 1:
+                del changed[place:place + rng.randint(1, 20)]
+            case 2:
+                changed[place:place] = changed[place:place + rng.randint(1, 40)]
+            case 3:
+                changed[place:place] = rng.choice(_PIECES)
+            case _:
+                changed[place:] = rng.choice(seeds(name))[place:]
+    return bytes(changed)
+
+
+_PIECES = (b"{{", b"null", b"-1", b"[]", b"{}", b'"', b"1e999", b"\0", b"&a", b"*a", b"]]>", b"true", b"\xff",
+           b"0" * 30)
+_VALUES = (None, True, -1, 2**70, 1e308, "", "x", "2026-02-30", "99999999999", [], {}, [None], [[]], {"value": None},
+           {"error": None}, [{"id": 0}], "1.2 GB (1,288 bytes)", "nan", 0.5, {"message": {"a": 1}}, "/o=x|y|z", "@")
+
+
+def _replaced(document: Any, rng: random.Random) -> Any:
+    """One value, anywhere in it, is another one, is gone, or stands twice."""
+    if isinstance(document, dict) and document and rng.random() < 0.85:
+        name = rng.choice(list(document))
+        if rng.random() < 0.1:
+            return {key: value for key, value in document.items() if key != name}
+        return {**document, name: _replaced(document[name], rng)}
+    if isinstance(document, list) and document and rng.random() < 0.85:
+        place = rng.randrange(len(document))
+        if rng.random() < 0.1:
+            return [*document, document[place]]
+        return [*document[:place], _replaced(document[place], rng), *document[place + 1:]]
+    return rng.choice(_VALUES)
+
+
+NAMES_OF_TARGETS = ("yaml", "csv", "expression", "plan", "json", "soap", "dns")
+
+
+def seeds(name: str) -> list[bytes]:
+    """What a fuzzer starts from: small inputs that are right."""
+    import dns.rrset
+
+    envelope = ('<?xml version="1.0"?><s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Header>'
+                '<t:ServerVersionInfo MajorVersion="14" MinorVersion="3" MajorBuildNumber="0" MinorBuildNumber="0" '
+                'xmlns:t="http://schemas.microsoft.com/exchange/services/2006/types"/></s:Header><s:Body>'
+                '<m:FindFolderResponse xmlns:m="http://schemas.microsoft.com/exchange/services/2006/messages" '
+                'xmlns:t="http://schemas.microsoft.com/exchange/services/2006/types"><m:ResponseMessages>'
+                '<m:FindFolderResponseMessage ResponseClass="{}"><m:ResponseCode>{}</m:ResponseCode>{}'
+                "</m:FindFolderResponseMessage></m:ResponseMessages></m:FindFolderResponse></s:Body></s:Envelope>")
+    folders = ('<m:RootFolder TotalItemsInView="1" IncludesLastItemInRange="true"><t:Folders><t:Folder>'
+               '<t:FolderId Id="a" ChangeKey="b"/><t:TotalCount>12</t:TotalCount></t:Folder></t:Folders>'
+               "</m:RootFolder>")
+    answer = dns.message.make_response(dns.message.make_query("contoso.com.", "MX"))
+    answer.flags |= 0x0400
+    answer.answer.append(dns.rrset.from_text("contoso.com.", 300, "IN", "MX", "10 mail.contoso.com."))
+    row = {"Identity": "anna@contoso.com", "EmailAddress": "anna@contoso.com", "Status": "Synced", "BatchId": "B1",
+           "PrimarySmtpAddress": "anna@contoso.com", "EmailAddresses": ["SMTP:anna@contoso.com"], "ItemCount": 5,
+           "RecipientTypeDetails": "UserMailbox", "ExchangeGuid": TENANT, "MessageId": "<a@b>",
+           "Received": "2026-11-01T00:00:00", "LastSuccessfulSyncTime": "2026-11-01T00:00:00.0000000Z",
+           "id": TENANT, "userPrincipalName": "anna@contoso.com", "assignedLicenses": [{"skuId": TENANT}],
+           "prepaidUnits": {"enabled": 5}, "consumedUnits": 1, "servicePlans": [{"servicePlanName": "EXCHANGE_S"}]}
+    error = {"error": {"code": "x", "message": "a|B.CException|c", "details": [{"message": "a|B.CException|c"}],
+                       "innererror": {"internalexception": {"message": "m"}}}}
+    return {
+        "yaml": [b"- name: a\n  targets: domains\n  tasks:\n    - {name: b, x: \"{{ c }}\"}\n", b"a: &a [1]\nb: *a\n",
+                 b"a: !secret env:X\nb: |\n  c\n  d\n"],
+        "csv": [b'EmailAddress,Password,ForceChangePassword\r\nanna@contoso.com,"a,b""c",True\r\n',
+                b"\xff\xfeE\0m\0"],
+        "expression": [b"{{ target }}", b"a {{ names | sort | join(', ') }} b", b"{{ longest(hours(72), seconds(n)) }}",
+                       b"{{ deep['a'].b + 1 if not no else count(names) }}"],
+        "plan": [b'{"form": "mailmove plan 1", "name": "x", "playbook": "p", "made_at": "2026-11-02T07:00:00+00:00", '
+                 b'"digest": "a", "tasks": [], "groups": [], "calendar": [], "problems": [], "counts": {}, "tokens": '
+                 b'["00"], "rows": [], "order": [], "playbook_file": "p", "inventory_file": "i", "extra_vars": {}}'],
+        "json": [json.dumps({"value": [row]}).encode(), json.dumps(error).encode(),
+                 json.dumps({"responses": [{"id": "0", "status": 200, "body": {"value": [row]}}]}).encode()],
+        "soap": [envelope.format("Success", "NoError", folders).encode(),
+                 envelope.format("Error", "ErrorServerBusy", "").encode()],
+        "dns": [answer.to_wire()],
+    }[name]
