@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from engine.checks.base import Check, Look, mailboxes, refuse, warn
+from engine.checks.base import Check, Look, copies, mailboxes, refuse, warn
 from engine.contract import Fault, Finding
 
 MICROSOFT_MX = (".mail.protection.outlook.com.", ".mx.microsoft.")
@@ -43,7 +43,9 @@ def _early(look: Look, domain: str, values: tuple[str, ...]) -> Iterator[Finding
                   and (address not in cloud or cloud[address].type != "mailbox"))
     text = f"MX of {domain} points to Microsoft 365 already ({_shown(values)}), and this migration did not move it"
     if left:
-        yield refuse(f"{text}; {mailboxes(len(left))} of it are not there yet: mail bounces or lands in empty "
+        # a playbook that only brings MX back must not be kept from it
+        say = refuse if copies(look) else warn
+        yield say(f"{text}; {mailboxes(len(left))} of it are not there yet: mail bounces or lands in empty "
                      "mailboxes (B-17)", "Point MX back to the source.", left)
     else:
         yield warn(f"{text} (B-40)", "Everybody of it is in the cloud; the waits of the switch were not kept.")
