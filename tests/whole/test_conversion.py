@@ -23,7 +23,8 @@ ASKED = "Go or no-go for the conversion"
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Batch02 is ready to be converted, on a directory that refuses to do it in one request."""
-    with staged(tmp_path_factory.mktemp("half"), settings=BY_LDAP, batch="Batch02", lab={"directory_separate_writes": True}) as made:
+    with staged(tmp_path_factory.mktemp("half"), settings=BY_LDAP, batch="Batch02",
+                lab={"directory_separate_writes": True}) as made:
         made.until(lambda: made.counts(ASKED).get("asking", 0) >= 1)
         yield made
 
