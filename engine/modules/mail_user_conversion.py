@@ -135,9 +135,10 @@ class MailUserConversion(Module):
         """
         assert diff.before is not None
         now = _opened(diff.before["saved"])
-        origin = _opened((diff.origin or diff.before)["saved"])
+        was = diff.origin or diff.before
+        origin = _opened(was["saved"])
         primary = self.address.lower()
-        if self.routing_address.lower() in (primary, str(diff.before["mail"]).lower()):
+        if self.routing_address.lower() in (primary, str(was["mail"]).lower()):
             raise Rejected("directory", f"{self.address} would be forwarded to itself: mail would go round in a circle",
                            remedy="give the cloud mailbox's address at the tenant's own domain")
         first = _mail_user.to_reach(origin, now, primary, self._target())

@@ -75,7 +75,14 @@ def there_and_back(lab: Lab, module: Module, *, within: float = 0.0) -> None:
 
 @pytest.mark.requirement("B-36", "B-39")
 def test_the_ttl(lab: Lab) -> None:
-    there_and_back(lab, MxTtl(domain=DOMAIN, zone=DOMAIN, at_most=600))
+    lowered = MxTtl(domain=DOMAIN, zone=DOMAIN, at_most=600)
+    before = lab.read(lowered)
+    there_and_back(lab, lowered)
+    lab.act(lowered)
+    assert before is not None and before["ttl"] == 86400
+    raised = MxTtl(domain=DOMAIN, zone=DOMAIN, seconds=86400)  # after the switch, to what the register has kept
+    lab.act(raised)
+    assert lab.settled(raised) == before
 
 
 @pytest.mark.requirement("B-14")
