@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-T = TypeVar("T")
-
 from engine.connections.http import shaped
+
+T = TypeVar("T")
 
 #: Rungs of a copy; a failed or stopped user stands on none of them.
 SYNC_LADDER = ("absent", "queued", "syncing", "synced")

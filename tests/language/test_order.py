@@ -73,9 +73,8 @@ def without_need(kind: str, play: str, need: str, instead: str = "") -> str:
 
 @pytest.mark.requirement("B-01", "S-03")
 @pytest.mark.parametrize(("kind", "play", "need", "instead", "early", "first", "rule"), [
-    ("staged", "Convert", "Decide on the conversion", "Users exist in the cloud",
-     "The source mailbox is a mail user that points to the cloud", "Source and cloud hold the same number of items",
-     "S-27"),
+    ("staged", "Copy", "Users exist in the cloud", "",
+     "The batch exists", "Directory synchronisation has made the mail user", "S-06"),
     ("staged", "Mail goes to the cloud", "Convert", "",
      "MX names only Microsoft 365", "The source mailbox is a mail user that points to the cloud", "S-35"),
     ("cutover", "Mail goes to the cloud", "Lower the TTL", "",

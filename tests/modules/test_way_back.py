@@ -163,7 +163,7 @@ def endpoint(lab: Lab) -> MigrationEndpoint:
 @pytest.mark.requirement("B-18", "B-25", "B-29", "B-30")
 def test_endpoint_and_batch_while_nothing_is_copied(cutover: Lab) -> None:
     made = endpoint(cutover)
-    wider = MigrationEndpoint(**{**vars(made), "max_concurrent_migrations": 7})
+    wider = MigrationEndpoint(**{**vars(made), "max_concurrent_migrations": 70})
     there_and_back(cutover, wider, within=3600)
     parameters: Any = {"name": "Everybody", "endpoint": made.name}
     created, started = (MigrationBatch(**parameters, state=state) for state in ("created", "started"))

@@ -88,6 +88,10 @@ def main(folder: Path, image: dict[str, Any]) -> None:
     sam.transaction_commit()
 
 
+#: What a domain controller writes itself, and takes from nobody.
+ITS_OWN = {"pwdLastSet", "lockoutTime", "msDS-User-Account-Control-Computed", "msDS-UserPasswordExpiryTimeComputed"}
+
+
 def _add(sam: SamDB, each: dict[str, Any]) -> None:
     dn = ldb.Dn(sam, each["dn"])
     try:
@@ -97,7 +101,8 @@ def _add(sam: SamDB, each: dict[str, Any]) -> None:
         if error.args[0] != ldb.ERR_NO_SUCH_OBJECT:
             raise
     message = ldb.Message(dn)
-    for name, values in each["values"].items():
+    for name in each["values"].keys() - ITS_OWN:
+        values = each["values"][name]
         message[name] = ldb.MessageElement(_bytes(values), ldb.FLAG_MOD_ADD, name)
     sam.add(message)
 
