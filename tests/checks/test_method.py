@@ -91,13 +91,13 @@ def test_releases_beyond_the_pages_are_told_and_unknown_ones_need_a_word(tmp_pat
 
 @pytest.mark.requirement("B-02")
 def test_method_tenant_and_source_are_those_of_the_first_run(tmp_path: Path) -> None:
-    with scene(tmp_path, "staged") as found:
+    with scene(tmp_path, "cutover") as found:
         assert found.mailmove("apply", "acme", "--state", "state", "--yes")[0] != 5
         _, told = found.mailmove("history", "-p", "acme", "--state", "state")
-        assert "pinned: " in told and "type staged" in told
-        found.inventory(type="cutover")
+        assert "pinned: " in told and "type cutover" in told
+        found.inventory(type="staged")
         code, said = found.mailmove("apply", "acme", "--state", "state", "--yes")
-        assert code == 5 and "this migration began as staged and is now called cutover" in " ".join(said.split())
+        assert code == 5 and "this migration began as cutover and is now called staged" in " ".join(said.split()), said
 
 
 @pytest.mark.requirement("B-02")

@@ -59,12 +59,6 @@ def titles() -> dict[str, str]:
     return found
 
 
-def not_yet() -> list[str]:
-    """Ids that nobody has fulfilled so far. An empty list is the aim."""
-    lines = (HERE / "not_yet.txt").read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
-
-
 def files() -> dict[str, Path]:
     """The ids that have a file."""
     return {path.stem: path for path in sorted(HERE.glob("*.yml")) if path.stem != "ids"}
