@@ -37,12 +37,13 @@ class PasswordMark:
         self._site = site
         self._account = account
         name = hashlib.blake2b(endpoint.lower().encode(), digest_size=8).hexdigest()
-        self._path = Path(str(site.settings.get("exports") or ".")) / f"endpoint-{name}.json"
+        folder = site.settings.get("exports")  # a site without one is nobody's migration: nothing is kept for it
+        self._path = Path(str(folder)) / f"endpoint-{name}.json" if folder else None
 
     def standing(self, modified: datetime | None) -> Standing:
         """`modified`: when the service's endpoint was last changed. Raises nothing: what cannot be told is unknown."""
         password = self._password()
-        if password is None or not self._path.exists():
+        if password is None or self._path is None or not self._path.exists():
             return "unknown"
         try:
             kept = json.loads(self._path.read_bytes())
@@ -57,7 +58,7 @@ class PasswordMark:
     def keep(self) -> None:
         """The password of now is about to be handed over. Nothing is kept where no connection knows it."""
         password = self._password()
-        if password is None:
+        if password is None or self._path is None:
             return
         salt = self._site.world.random.randbytes(16)
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
