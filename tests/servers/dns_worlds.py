@@ -74,7 +74,9 @@ def zones(given: dict[str, Any] | None = None, *, inside: bool = False) -> dict[
     """The zones of the lab's organisation, as at its start, for a server of another make."""
     organisation = Organisation.from_rows(given or description(), 1, StillClock(datetime(2026, 3, 1, tzinfo=UTC)))
     found: dict[str, Lines] = {}
-    for zone, sets in organisation.dns.state().items():
+    state = organisation.dns.state()
+    for zone in organisation.dns.names():  # the state also tells what is seen inside
+        sets = state[zone]
         first = next(iter(organisation.domains))
         lines: Lines = [("@", 3600, "SOA", [f"ns1.{first}. hostmaster.{first}. 1 7200 900 1209600 300"])]
         for owner, values in sets.items():
