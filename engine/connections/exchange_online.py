@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from engine.connections.http import READ_SECONDS, TRIES, Answer, Http, Said, odata_error, parts_of, shaped, status_of
+from engine.connections.answers import parts_of, shaped, status_of
+from engine.connections.http import READ_SECONDS, TRIES, Answer, Http, Said, odata_error
 from engine.connections.migration_objects import (
     Endpoint,
     Group,

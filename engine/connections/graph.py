@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit
 
+from engine.connections.answers import parts_of, shaped, status_of
 from engine.connections.http import (
     BUDGET,
     THROTTLED,
@@ -19,10 +20,7 @@ from engine.connections.http import (
     Answer,
     Http,
     odata_error,
-    parts_of,
     retry_after,
-    shaped,
-    status_of,
 )
 from engine.connections.migration_objects import moment
 from engine.connections.smtp import message_id

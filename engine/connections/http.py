@@ -8,7 +8,6 @@ the connection. A write whose answer got lost is InDoubt and never sent again; a
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import re
 import threading
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 import requests
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
     from engine.connections import Site
     from engine.connections.tokens import Tokens
     from engine.world import World
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
@@ -291,35 +287,6 @@ class Http:
         if not isinstance(link, str) or urlsplit(link)[:2] != urlsplit(base)[:2]:
             raise Rejected(self.connection, "the next page lies on another host, which is not called")
         return link
-
-
-def shaped(connection: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorates what turns an outside object into ours: what it can make nothing of is Rejected (C7), not our bug.
-
-    For conversions alone: a call that goes on to other things would hide its own mistakes behind it.
-    """
-    def decorate(make: Callable[P, T]) -> Callable[P, T]:
-        @functools.wraps(make)
-        def made(*values: P.args, **named: P.kwargs) -> T:
-            try:
-                return make(*values, **named)
-            except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
-                raise Rejected(connection, f"an object in the answer has a form that is not known ({make.__name__}: "
-                               f"{type(error).__name__})", code="malformed") from None
-        return made
-    return decorate
-
-
-def parts_of(data: Any) -> list[Mapping[str, Any]]:
-    """The parts of a batch's answer; those that are none are left out, and so count as not answered."""
-    parts = data.get("responses") if isinstance(data, dict) else None
-    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-
-
-def status_of(part: Mapping[str, Any]) -> int:
-    """The HTTP status of one part of a batch; 0 where it says none."""
-    status = part.get("status")
-    return status if isinstance(status, int) else int(status) if isinstance(status, str) and status.isdecimal() else 0
 
 
 def open_session(settings: Mapping[str, Any], world: World) -> requests.Session:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from engine.connections.http import shaped
+from engine.connections.answers import shaped
 
 T = TypeVar("T")
 

@@ -178,7 +178,7 @@ def test_endpoint_and_batch_while_nothing_is_copied(cutover: Lab) -> None:
     assert cutover.read(made) is None
 
 
-@pytest.mark.requirement("B-29", "B-46", "B-47")
+@pytest.mark.requirement("B-29", "B-46", "B-47", "S-26", "S-30")
 def test_what_was_copied_and_licensed(lab: Lab) -> None:
     if (lab.read(TenantDomain(domain=DOMAIN)) or {}).get("state") != "verified":
         verified(lab)
