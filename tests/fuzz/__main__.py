@@ -1,7 +1,8 @@
 """Coverage-guided fuzzing: `python -m tests.fuzz TARGET --executions 1000000`.
 
-Ends with 0 when no input raised anything it may not, took longer than a second or more than 256 MiB; else the input
-is printed and kept in the folder given with --artifacts.
+Ends with 0 when no input raised anything it may not, took longer than ten seconds, or brought the instrumented process
+above 1 GiB; else the input is printed and kept in the folder given with --artifacts. The slowest input and the peak are
+printed at the end.
 """
 
 from __future__ import annotations
