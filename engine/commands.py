@@ -495,9 +495,10 @@ def _word(arguments: Namespace, screen: Screen, world: World) -> int:
     else:
         past = {"approve": "Approved", "waive": "Waived", "retry": "To be tried again", "resolve": "Noted",
                 "override": "Overridden", "hold": "On hold", "release": "Released"}[arguments.command]
+        name, *more = said.then or ("apply",)
         shown = report.named(said.rows, max(said.count, len(said.rows)), 60) if said.rows else "everything"
         screen.line(f"{past} by {by}: {shown}.")
-        screen.lines(report.next_step(_again("apply", arguments)))
+        screen.lines(report.next_step(_again(name, arguments, *more)))
     return ExitCode.CONVERGED
 
 

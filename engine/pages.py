@@ -105,6 +105,8 @@ def stopped_lines(members: Sequence[ParkedRow], again: Callable[..., str]) -> It
     if remedy:
         reason = f"{reason}{'' if reason.endswith(('.', '?', '!')) else '.'} {remedy[0].upper()}{remedy[1:]}"
     yield from wrap(reason, "      ")
+    if first.what == "guard" and first.ask.get("question") and not first.answer:
+        yield from wrap(str(first.ask["question"]), "      ")
     if first.ask.get("roles") and not first.answer:
         yield f"      asked: {', '.join(first.ask['roles'])}"
     for item in first.ask.get("items", ()) if not first.answer else ():
@@ -139,7 +141,7 @@ def answer_to(members: Sequence[ParkedRow], again: Callable[..., str]) -> str:
     task = first.task
     rows = list(dict.fromkeys(str(each.ask.get("group") or each.row) for each in members[:ROWS_TYPED]))
     match first.phase, first.what:
-        case "asking", "approval":
+        case "asking", "approval" | "guard":
             typed = ["--typed", str(first.ask["typed"])] if first.ask.get("typed") else []
             return again("approve", task, *rows, *typed)
         case "asking", "checklist":

@@ -70,7 +70,7 @@ class Person:
             task, key, ask = str(row["task"]), str(row["row"]), row.get("ask") or {}
             if row.get("answer"):
                 continue  # said already; the engine has not looked yet
-            if row["phase"] == "asking" and row["what"] == "approval":
+            if row["phase"] == "asking" and row["what"] in ("approval", "guard"):
                 group = str(ask.get("group") or "")
                 if ask.get("typed"):
                     yield ["approve", task, key, "--typed", str(ask["typed"]), "--reason", "rehearsed"]

@@ -12,7 +12,7 @@ from typing import Any
 from engine import app
 from engine.contract import Change, Event, ExitCode, Problem, Refusal
 from engine.report import COLUMNS, moment, named, next_step, shorten, value, wrap
-from engine.run.undo import Line, UndoOutcome, UndoPlan, preview, undo
+from engine.run.undo import ROWS_TYPED, Line, UndoOutcome, UndoPlan, preview, undo
 from engine.screen import Screen
 from engine.world import World
 
@@ -89,6 +89,9 @@ def _carry_out(arguments: Namespace, migration: app.Migration, by: str, screen: 
 
 
 def _following(outcome: UndoOutcome, asked: Sequence[str], arguments: Namespace, again: Again) -> str:
+    if asked_for := [line for line in outcome.parked if line.question]:
+        return again("approve", asked_for[0].task, *(line.row for line in asked_for[:ROWS_TYPED]
+                                                     if line.task == asked_for[0].task))
     if any(line.word == "changed" for line in outcome.parked):
         return again("undo", *asked, "--over-changes", "--reason", arguments.reason)
     if outcome.exit_code == ExitCode.PARKED_ON_TIME:

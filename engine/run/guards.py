@@ -37,12 +37,16 @@ MICROSOFT_MX = (".mail.protection.outlook.com.", ".mx.microsoft.")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one guard says of one act. `passed` None: it cannot be told. `until`: when it will pass by itself."""
+    """What one guard says of one act. `passed` None: it cannot be told. `until`: when it will pass by itself.
+
+    question  the word it waits for, of an act that no `approval` task stands before
+    """
 
     guard: str
     passed: bool | None
     reason: str
     until: datetime | None = None
+    question: str = ""
 
 
 class Facts(Protocol):
@@ -87,9 +91,10 @@ class Act:
     row: str
     module: Module
     diff: Diff
-    #: it takes an earlier act back; `since`: when that act was seen done
+    #: it takes an earlier act back; `since`: when that act was seen done; `approved`: a person has said so of this one
     back: bool = False
     since: datetime | None = None
+    approved: bool = False
 
 
 def _values(found: object) -> frozenset[str]:
@@ -368,10 +373,15 @@ class Guards:
         return Verdict("endpoint_changed", True, "no running batch uses it")
 
     def _licence_removed(self, act: Act, now: datetime) -> Verdict:
-        """B-48: a mailbox without a licence is disabled after the grace period."""
-        if self.facts.approved(act.template, act.row):
+        """B-47, B-48: a mailbox without a licence is disabled after the grace period.
+
+        An approval that stands before the task was for giving the licence: taking it back wants a word of its own.
+        """
+        if act.approved if act.back else self.facts.approved(act.template, act.row):
             return Verdict("licence_removed", True, "approved")
-        return Verdict("licence_removed", False, "removing a licence disables the mailbox after 30 days; no approval")
+        product = act.module.key().rpartition("/")[2]
+        return Verdict("licence_removed", False, "without a licence the cloud mailbox is disabled after 30 days, and "
+                       "nobody has approved that (B-48)", question=f"Take {product} away from {act.row}?")
 
     def _mailbox_reconnected(self, act: Act, now: datetime) -> Verdict:
         """S-27, U: a disconnected mailbox is deleted when its retention ends."""

@@ -252,13 +252,11 @@ class Preview:
             return
         self.plan.tokens.add(act_token(one.identity, one.past))
         stand = self.stand
-        guarded: dict[str, str] = {}
-        for name in guards.names(one.module, one.diff):
-            guarded[name] = "judged when its turn comes"
-            if self.judge is not None and stand.needs.unmet[template.index][one.slot] == 0:
-                act = guards.Act(template, one.row, one.module, one.diff)
-                verdict = self.judge.judge([act], self.now)[0][0]
-                guarded[name] = "passes" if verdict.passed else verdict.reason
+        guarded = dict.fromkeys(guards.names(one.module, one.diff), "judged when its turn comes")
+        if guarded and self.judge is not None and stand.needs.unmet[template.index][one.slot] == 0:
+            act = guards.Act(template, one.row, one.module, one.diff)
+            for verdict in self.judge.judge([act], self.now)[0]:
+                guarded[verdict.guard] = "passes" if verdict.passed else verdict.reason
         self._dates(template, one.slot)
         if text is None:
             text = _remarked(self._text(template, word, one.diff), one)

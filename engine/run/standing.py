@@ -309,7 +309,7 @@ def _waived_before(parked: ParkedRow, run: Record | None) -> bool:
 def _command(parked: ParkedRow) -> str:
     name = parked.task.partition(" / ")[2]
     match parked.phase, parked.what:
-        case "asking", "approval":
+        case "asking", "approval" | "guard":
             return f'mailmove approve "{name}" {parked.row}'
         case "asking", "checklist":
             return f'mailmove resolve "{name}" {parked.row} --done'

@@ -30,6 +30,7 @@ from engine.contract import (
 )
 from engine.run import gates
 from engine.run.chain import Chain, Step
+from engine.run.guards import Verdict
 from engine.run.handing import joined, moved_on, told
 from engine.run.journal import Journal, Record
 from engine.run.preflight import check_identity
@@ -45,6 +46,8 @@ HANDED_LOOK = timedelta(minutes=15)
 GUARD_LOOK = timedelta(hours=1)
 #: Steps whose intents are made durable together.
 CHUNK_ROWS = 20
+#: Of rows asked for together, so many are named in the command that goes on.
+ROWS_TYPED = 4
 #: Pauses between tries of a step whose remote side is out of reach; after the last it fails.
 TRY_AGAIN = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 4, 8, 15, 30, 60))
 
@@ -215,9 +218,18 @@ class Undo(UndoPreview):
             return False
         no = next((verdict for verdict in self.judged(step) if not verdict.passed), None)
         if no is not None:
-            self._park(chain, step, "blocked", "guard", f"{no.guard}: {no.reason}", no.until or now + GUARD_LOOK)
-            return False
-        return True
+            self._refused(chain, step, no, now)
+        return no is None
+
+    def _refused(self, chain: Chain, step: Step, no: Verdict, now: datetime) -> None:
+        """Parked on its guard; where a person's word would let it through, with the question, and how to go on then."""
+        ask = None
+        if no.question:
+            named = ["--task", self.task] if self.task else []
+            rows = self.rows if len(self.rows) <= ROWS_TYPED else (step.row,)
+            ask = {"question": no.question, "then": ["undo", *rows, *named, "--reason", self.reason]}
+        self._park(chain, step, "asking" if ask else "blocked", "guard", f"{no.guard}: {no.reason}",
+                   no.until or now + GUARD_LOOK, ask=ask)
 
     def _write_back(self, chain: Chain, step: Step, handing: dict[str, list[tuple[Chain, Step, Handover]]]) -> bool:
         """True when the answer was yes and it is to be read back; what a person has to do is put into `handing`."""
@@ -291,9 +303,10 @@ class Undo(UndoPreview):
         self._tell("failed", step, reason=reason, remedy=remedy)
 
     def _park(self, chain: Chain, step: Step, phase: str, what: str, reason: str, until: datetime | None, *,
-              handover: Mapping[str, Any] | None = None) -> None:
+              handover: Mapping[str, Any] | None = None, ask: Mapping[str, Any] | None = None) -> None:
         code = ExitCode.PARKED_ON_TIME if phase == "waiting" else ExitCode.PARKED_ON_PERSON
-        self._parked[chain.kind, chain.row] = _Parked(self.line(chain, step, what, reason), code, until)
+        self._parked[chain.kind, chain.row] = _Parked(
+            self.line(chain, step, what, reason, question=str((ask or {}).get("question", ""))), code, until)
         past = self.stand.fold.past(step.identity)
         if past is not None and past.parked_as(phase, what, reason):
             return
@@ -301,6 +314,8 @@ class Undo(UndoPreview):
                                 "remedy": "", "until": until, "since": self.world.clock.now()}
         if handover is not None:
             body["handover"] = dict(handover)
+        if ask is not None:
+            body["ask"] = dict(ask)
         self._append([self._record("parked", step, body)])
         self._tell("parked", step, phase=phase, what=what, reason=reason, until=until)
 
@@ -312,9 +327,10 @@ class Undo(UndoPreview):
         self.journal.heartbeat()
         self.world.clock.wait(min(wakes), self.journal.changed)
         self.journal.heartbeat()
-        self.stand.catch_up()
+        spoken_of = {(word.row_kind, word.row) for word in self.stand.catch_up()}
         now = self.world.clock.now()
-        for place in [place for place, each in self._parked.items() if each.until is not None and each.until <= now]:
+        for place in [place for place, each in self._parked.items()
+                      if place in spoken_of or (each.until is not None and each.until <= now)]:
             del self._parked[place]
         return True
 

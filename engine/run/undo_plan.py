@@ -24,6 +24,7 @@ from engine.contract import (
 from engine.run import guards
 from engine.run.chain import Chain, Chains, Step, named, rows_named, seen_done, undo_token
 from engine.run.facts import JournalFacts
+from engine.run.gates import APPROVAL_HOURS
 from engine.run.graph import Selection
 from engine.run.journal import Journal
 from engine.run.plan import describe
@@ -36,7 +37,8 @@ from engine.world import World
 class Line:
     """One step of one row, in the preview. word: restore · already · stays · hands · stops · changed · unknown.
 
-    loses   what does not come back      guarded  the guards that stand before it, with their verdict now
+    loses   what does not come back      guarded   the guards that stand before it, with their verdict now
+                                         question  what a person has to approve before it goes on
     """
 
     row_kind: str
@@ -48,6 +50,7 @@ class Line:
     loses: tuple[str, ...] = ()
     guarded: tuple[str, ...] = ()
     token: bytes = b""
+    question: str = ""
 
 
 @dataclass
@@ -80,7 +83,7 @@ class UndoPreview:
     def __init__(self, program: Program, site: Site, journal: Journal, world: World, *, rows: Sequence[str],
                  task: str | None, over_changes: bool = False) -> None:
         self.program, self.site, self.journal, self.world = program, site, journal, world
-        self.over_changes = over_changes
+        self.rows, self.task, self.over_changes = rows, task, over_changes
         self.stand = Stand(program, journal, site, Selection())
         self.guards = guards.Guards(program, site, _UndoFacts(self.stand))
         self.chains = [chain for chain in self._found(rows, task) if chain.steps or chain.lost]
@@ -182,8 +185,11 @@ class UndoPreview:
 
     def judged(self, step: Step) -> list[guards.Verdict]:
         assert step.diff is not None
-        act = guards.Act(step.template, step.row, step.module, step.diff, back=True, since=seen_done(step.past))
-        return self.guards.judge([act], self.world.clock.now())[0]
+        now = self.world.clock.now()
+        word = self.stand.fold.approval(step.identity)
+        act = guards.Act(step.template, step.row, step.module, step.diff, back=True, since=seen_done(step.past),
+                         approved=word is not None and now <= (word.until or word.at + APPROVAL_HOURS))
+        return self.guards.judge([act], now)[0]
 
 
 def _as_restored(step: Step, state: State | None) -> State | None:

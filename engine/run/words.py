@@ -26,21 +26,25 @@ OVERRIDE_LASTS = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What was written down: how many instances it concerns, and their rows ("everything": none)."""
+    """What was written down: how many instances it concerns, and their rows ("everything": none).
+
+    then  the command line that goes on from here, without its program; empty: the next run does
+    """
 
     count: int
     rows: tuple[str, ...]
+    then: tuple[str, ...] = ()
 
 
 def approve(journal: Journal, *, task: str, rows: Sequence[str] = (), by: str, reason: str = "", typed: str = "",
             until: datetime | None = None) -> Said:
-    """Go, for the rows of an approval that ask; none named: all that ask.
+    """Go, for the rows of an approval, or of a guarded undo, that ask; none named: all that ask.
 
     A name in `rows` that is no asking row may be the group of several (`group:` of the task): one word for all of
     them. `typed`: the name the question wants to see. `until`: when it ends; without it, the end of the window it
     serves, else 24 hours. Refusal(USAGE) when no such row asks, or the typed name is another.
     """
-    chosen = _chosen(journal, task, rows, "asks for an approval", _asks("approval"))
+    chosen = _chosen(journal, task, rows, "asks for an approval", _asks("approval", "guard"))
     for each in chosen:
         wanted = each.ask.get("typed")
         if wanted and wanted != typed:
@@ -235,7 +239,7 @@ def _say(journal: Journal, kind: str, chosen: Sequence[ParkedRow], by: str, reas
          more: Callable[[ParkedRow], dict[str, Any]] = lambda each: {}) -> Said:
     journal.say(*(Record(kind, each.task, each.row_kind, each.row, each.key, identity=each.identity,
                          body={"by": by, "reason": reason, **more(each)}) for each in chosen))
-    return Said(len(chosen), tuple(dict.fromkeys(each.row for each in chosen)))
+    return Said(len(chosen), tuple(dict.fromkeys(each.row for each in chosen)), tuple(chosen[0].ask.get("then", ())))
 
 
 def _by_name(journal: Journal, kind: str, rows: Sequence[str], by: str, reason: str) -> Said:
