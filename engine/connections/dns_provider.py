@@ -17,6 +17,7 @@ import dns.rdatatype
 
 from engine.connections.dns_answers import Edit, Held, changed
 from engine.connections.endpoint import opened
+from engine.connections.http import BROKEN, THROTTLED
 from engine.connections.records import canonical, host, owner_name, zone_file
 from engine.connections.secrets import redacted
 from engine.contract import Denied, Fault, Handover, InDoubt, Rejected, Unreachable
@@ -185,21 +186,23 @@ class LexiconProvider:
             raise Denied(self._name, redacted(f"{where}: {error}"),
                          remedy="correct dns.options, and the name of the zone") from None
         except requests.HTTPError as error:
-            raise self._answered(where, error) from None
+            raise self._answered(where, error, changes) from None
         except (requests.RequestException, OSError) as error:
             kind = InDoubt if changes else Unreachable
             raise kind(self._name, f"{where}: no answer ({type(error).__name__})") from None
         except Exception as error:  # each host's code in the library raises what it likes
             raise Rejected(self._name, redacted(f"{where}: {type(error).__name__}: {error}")) from None
 
-    def _answered(self, where: str, error: Any) -> Fault:
-        """A refusal in the host's own words."""
+    def _answered(self, where: str, error: Any, changes: bool) -> Fault:
+        """A refusal in the host's own words. A host that broke while it changed something may have changed it."""
         code = error.response.status_code if error.response is not None else 0
         words = redacted(" ".join((error.response.text if error.response is not None else str(error)).split())[:500])
         text = f"{where}: HTTP {code} {words}"
         if code in (401, 403):
             return Denied(self._name, text, code=str(code), remedy="correct dns.options, and the rights of its token")
-        if code == 429 or code >= 500:
+        if changes and code in BROKEN:
+            return InDoubt(self._name, text, code=str(code))
+        if code in THROTTLED or code >= 500:
             return Unreachable(self._name, text, code=str(code))
         return Rejected(self._name, text, code=str(code))
 

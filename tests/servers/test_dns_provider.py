@@ -167,7 +167,7 @@ def test_a_host_that_says_no_without_a_word_is_believed(host: LabWorld) -> None:
 
 
 @pytest.mark.parametrize(("status", "fault"), [(401, Denied), (403, Denied), (422, Rejected), (429, Unreachable),
-                                               (503, Unreachable)])
+                                               (503, Unreachable), (500, InDoubt), (504, InDoubt)])
 def test_http_refusals_by_kind(host: LabWorld, status: int, fault: type[Exception]) -> None:
     import requests
 
