@@ -34,7 +34,39 @@ def run() -> NoReturn:
         sys.exit(_version(sys.stdout))
     from engine.world import World
 
-    sys.exit(main(sys.argv[1:], sys.stdout, sys.stderr, World()))
+    _keep_to_ourselves()
+    try:
+        code = main(sys.argv[1:], sys.stdout, sys.stderr, World())
+    except Exception as bug:
+        _crashed(bug)
+        code = 1  # contract.ExitCode.BUG, without paying for what may be what broke
+    sys.exit(code)
+
+
+def _keep_to_ourselves() -> None:
+    """Nothing but `Screen` speaks: no library's log, no warning with a line of its call, no image of our memory."""
+    import contextlib
+    import logging
+    import threading
+
+    logging.getLogger().addHandler(logging.NullHandler())
+    logging.captureWarnings(True)
+    threading.excepthook = lambda broken: _crashed(broken.exc_value) if broken.exc_value else None
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _crashed(bug: BaseException) -> None:
+    """A bug keeps its traceback. Of the values in it none is shown that is a secret (G1)."""
+    import traceback
+
+    from engine.connections.redaction import redacted
+    from engine.screen import Screen
+
+    told = "".join(traceback.format_exception(bug))
+    Screen(sys.stdout, sys.stderr).error(redacted(told, length_max=len(told)).splitlines())
 
 
 def _version(stdout: TextIO) -> int:

@@ -110,7 +110,7 @@ def _connection(migration: Migration, name: str, rights: tuple[str, ...]) -> Fin
     begun = clock.now()
     try:
         for secret in _secrets(migration.inventory.connections[name]):
-            secret.open(migration.world)
+            secret.demand(migration.world)
         text = LOOKS[name](migration.site.client(name), migration)
     except Fault as fault:
         remedy = fault.remedy or (f"The account needs: {', '.join(rights)}."

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.connections.csv_sheet import Row, Sheet, at, content, strict_rows
+from engine.connections.redaction import remember
 from engine.contract import Invalid, Problem
 
 COLUMNS = ("EmailAddress", "Password", "ForceChangePassword")
@@ -176,6 +177,8 @@ def _members(sheet: Sheet, problems: list[Problem], warnings: list[Problem]) -> 
                         *_password_problems(sheet.file, number, row, value)):
             (problems if problem.severity == "error" else warnings).append(problem)
         word = value.get("ForceChangePassword", "")
+        # The list goes to the service as it is; what it says of the list must not say the passwords.
+        remember(value.get("Password", ""), f"password in row {number}")
         yield Member(_folded(value["EmailAddress"]), value.get("Password") or None,
                      {"true": True, "false": False}.get(word.lower()), row.line)
 

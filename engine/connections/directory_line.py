@@ -19,7 +19,7 @@ from ldap3.protocol.microsoft import security_descriptor_control
 
 from engine.connections.directory_objects import Attributes, Modification
 from engine.connections.endpoint import SignIn, opened, trust, untrusted
-from engine.connections.secrets import redacted
+from engine.connections.redaction import redacted
 from engine.contract import Denied, InDoubt, Rejected, Unreachable
 
 if TYPE_CHECKING:

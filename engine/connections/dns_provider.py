@@ -19,7 +19,7 @@ from engine.connections.dns_answers import Edit, Held, changed
 from engine.connections.endpoint import opened
 from engine.connections.http import BROKEN, THROTTLED
 from engine.connections.records import canonical, host, owner_name, zone_file
-from engine.connections.secrets import redacted
+from engine.connections.redaction import redacted
 from engine.contract import Denied, Fault, Handover, InDoubt, Rejected, Unreachable
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class LexiconProvider:
     def _answered(self, where: str, error: Any, changes: bool) -> Fault:
         """A refusal in the host's own words. A host that broke while it changed something may have changed it."""
         code = error.response.status_code if error.response is not None else 0
-        words = redacted(" ".join((error.response.text if error.response is not None else str(error)).split())[:500])
+        words = redacted(" ".join((error.response.text if error.response is not None else str(error)).split()))[:500]
         text = f"{where}: HTTP {code} {words}"
         if code in (401, 403):
             return Denied(self._name, text, code=str(code), remedy="correct dns.options, and the rights of its token")

@@ -25,7 +25,7 @@ from engine.connections.dns_lookup import TCP_SECONDS
 from engine.connections.dns_servers import Servers
 from engine.connections.endpoint import opened
 from engine.connections.records import host, owner_name, zone_file
-from engine.connections.secrets import redacted
+from engine.connections.redaction import redacted
 from engine.contract import Denied, Handover, InDoubt, Rejected, Unreachable
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from engine.connections.endpoint import SignIn, opened, untrusted
-from engine.connections.secrets import redacted
+from engine.connections.redaction import redacted
 from engine.contract import Denied, Rejected, Unreachable
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Ews:
         """By the class, which is the service's response code ("ResponseCode", EWS reference)."""
         from exchangelib import errors
 
-        code, words = type(error).__name__, redacted(" ".join(str(error).split())[:500])
+        code, words = type(error).__name__, redacted(" ".join(str(error).split()))[:500]
         if "CERTIFICATE_VERIFY_FAILED" in words:
             raise untrusted(self._name, self._host) from None
         if isinstance(error, errors.ErrorServerBusy):

@@ -25,7 +25,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from engine.connections.endpoint import opened
-from engine.connections.secrets import redacted
+from engine.connections.redaction import redacted
 from engine.contract import Denied, InDoubt, Rejected, Unreachable
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ THROTTLED = frozenset({408, 429, 503})
 #: The service, or a gateway before it, broke: a write may have been carried out.
 BROKEN = frozenset({500, 502, 504})
 
-_TOKENS = re.compile(r"eyJ[\w-]{8,}(\.[\w-]+)*|(?i:bearer)\s+[\w.~+/=-]{8,}")
 _LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|\[?::1\]?")
 
 
@@ -277,9 +276,6 @@ class Http:
     def redact(self, text: str) -> str:
         """A server's words without tokens and secrets, at most TEXT_LENGTH_MAX characters."""
         clean = redacted(text)
-        for value in self.tokens.values() if self.tokens else ():
-            clean = clean.replace(value, "«secret»")
-        clean = _TOKENS.sub("«token»", clean)
         return clean if len(clean) <= TEXT_LENGTH_MAX else clean[:TEXT_LENGTH_MAX] + " …"
 
     def follow(self, base: str, link: Any) -> str:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.connections.secrets import Secret, redacted
+from engine.connections.redaction import redacted
+from engine.connections.secrets import Secret
 from engine.contract import Denied, Fault, InDoubt, Rejected, Unreachable
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ class Pwsh:
         self._version = ""
         self._token = ""
         self._number = 0
-        self._secrets: set[str] = set()
 
     def close(self) -> None:
         with self._lock:
@@ -85,7 +85,7 @@ class Pwsh:
         sent: dict[str, Any] = {"cmdlet": cmdlet, "parameters": {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in parameters.items() if name not in given}}
-        sent["credentials"] = {name: {"user": value.user, "password": self._opened(value.password)}
+        sent["credentials"] = {name: {"user": value.user, "password": value.password.open(self._site.world)}
                                for name, value in given.items()}
         with self._lock:
             for renewed in (False, True):
@@ -108,7 +108,6 @@ class Pwsh:
             self._start()
         token = self._tokens.current()
         if token != self._token:
-            self._secrets.add(token)
             answer = self._ask({"connect": {"token": token, "organization": self._organisation,
                                             "cmdlets": list(CMDLETS)}}, "the sign-in", START_SECONDS, write=False)
             if isinstance(answer.get("error"), dict):
@@ -136,7 +135,7 @@ class Pwsh:
         if isinstance(said.get("error"), dict):
             self._end()
             raise Rejected(self._name, f"the module ExchangeOnlineManagement cannot be loaded: "
-                                       f"{self._redact(str(said['error'].get('message')))}",
+                                       f"{_redact(str(said['error'].get('message')))}",
                            remedy="Install-Module ExchangeOnlineManagement -Scope CurrentUser")
         self._version = f"PowerShell {said.get('powershell')}, ExchangeOnlineManagement {said.get('module')}"
 
@@ -174,7 +173,7 @@ class Pwsh:
         assert self._child is not None
         child = self._child
         self._end(now=True)
-        words = self._redact(said or child.last_words())
+        words = _redact(said or child.last_words())
         text += f": {words}" if words else ""
         return InDoubt(self._name, text) if write else Unreachable(self._name, text)
 
@@ -186,7 +185,7 @@ class Pwsh:
     def _refused(self, what: str, error: Mapping[str, Any]) -> Fault:
         """PowerShell's error record as a fault. The class decides, not the text."""
         kind = str(error.get("class") or "").rpartition(".")[2]
-        text = self._redact(str(error.get("message") or error.get("id") or "no reason was given"))
+        text = _redact(str(error.get("message") or error.get("id") or "no reason was given"))
         pieces = text.split("|", 2)  # id|ExceptionClass|text, as over the other door
         if len(pieces) == 3:
             kind, text = pieces[1].rpartition(".")[2], pieces[2].strip()
@@ -197,16 +196,10 @@ class Pwsh:
             return Denied(self._name, f"{what}: {text}", code=kind, remedy=f"give the app {RIGHTS}")
         return Rejected(self._name, f"{what}: {text}", code=kind)
 
-    def _opened(self, secret: Secret) -> str:
-        value = secret.open(self._site.world)
-        self._secrets.add(value)
-        return value
 
-    def _redact(self, text: str) -> str:
-        for value in sorted(self._secrets, key=len, reverse=True):
-            if len(value) >= 4:
-                text = text.replace(value, "«secret»")
-        return redacted(text)[:1000]
+
+def _redact(text: str) -> str:
+    return redacted(text)[:1000]
 
 
 def _signed_out(error: Mapping[str, Any]) -> bool:

@@ -7,7 +7,8 @@ Written `!secret source:name`, with one of the sources
     file:PATH         a file's text, without its last line end
     command:WORDS     what a command prints; only where MAILMOVE_SECRET_COMMANDS=allow is in the user's environment
 
-The value leaves through `open` and nothing else, and `open` is called by a client at the moment of use.
+The value leaves through `open` and nothing else, and `open` is called by a client at the moment of use
+(`tests/language/test_secrets.py` names who may). What a look into the process's memory shows is out of scope.
 """
 
 from __future__ import annotations
@@ -17,13 +18,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from engine.connections.redaction import remember
 from engine.contract import Denied
 from engine.world import World
 
 SOURCES = ("env", "keyring", "file", "command")
-
-#: Values opened by this process, so that a server's echo of one can be taken out of its answer.
-_opened: dict[str, str] = {}
 
 
 #: What a key is called whose value nobody else should read, and what such values look like wherever they stand.
@@ -39,6 +38,27 @@ def written_out(key: str, value: str) -> bool:
     if "{{" in value or not value.strip():
         return False
     return bool(_SECRET_KEY.search(key) or _SECRET_VALUE.search(value))
+
+
+class Opened(str):
+    """A secret's value in a client's hands: a text for the library it is given to, its name for whoever looks.
+
+    `repr` is what tracebacks with locals, debuggers and `pprint` show; pickle and copy refuse.
+    """
+
+    __slots__ = ("_name",)
+    _name: str
+
+    def __new__(cls, value: str, name: str) -> Opened:
+        made = super().__new__(cls, value)
+        made._name = name
+        return made
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not written anywhere")
 
 
 class Secret:
@@ -70,7 +90,11 @@ class Secret:
         )
         return whole
 
-    def open(self, world: World) -> str:
+    def demand(self, world: World) -> None:
+        """Reads every source and keeps nothing. Raises Denied when one does not give its value."""
+        self.open(world)
+
+    def open(self, world: World) -> Opened:
         """The value, read anew each time. Raises Denied when its source does not give it."""
         pieces = []
         for part in self._parts:
@@ -78,10 +102,9 @@ class Secret:
                 pieces.append(part)
                 continue
             value = _read(part[0], part[1], world)
-            if len(value) >= 4:  # a shorter one would blot out innocent text, and protects nothing
-                _opened[value] = f"«secret {part[0]}:{part[1]}»"
+            remember(value, f"secret {part[0]}:{part[1]}")
             pieces.append(value)
-        return "".join(pieces)
+        return Opened("".join(pieces), repr(self))
 
     def __repr__(self) -> str:
         names = " ".join(f"{part[0]}:{part[1]}" for part in self._parts if not isinstance(part, str))
@@ -97,13 +120,6 @@ class Secret:
 
     def __getstate__(self) -> NoReturn:
         raise TypeError("a secret is not written anywhere")
-
-
-def redacted(text: str) -> str:
-    """The text with every secret opened so far replaced by its name: for what a remote side says (G4)."""
-    for value in sorted(_opened, key=len, reverse=True):
-        text = text.replace(value, _opened[value])
-    return text
 
 
 def _read(source: str, name: str, world: World) -> str:

@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from engine.connections.endpoint import SignIn, opened, trust, untrusted
-from engine.connections.secrets import redacted
+from engine.connections.redaction import redacted
 from engine.contract import Denied, InDoubt, Rejected, Unreachable
 
 if TYPE_CHECKING:
@@ -219,4 +219,4 @@ def message_id(site: Site, kind: str, identity: str, to: str, sender: str) -> st
 
 def _words(text: bytes | str) -> str:
     said = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    return redacted(" ".join(said.split())[:500])
+    return redacted(" ".join(said.split()))[:500]

@@ -18,7 +18,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from engine.connections.endpoint import SignIn, opened, untrusted
-from engine.connections.secrets import Secret, redacted
+from engine.connections.redaction import redacted
+from engine.connections.secrets import Secret
 from engine.contract import Denied, Fault, InDoubt, Rejected, Unreachable
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class SourceShell:
             from pypsrp.serializer import TaggedValue
 
             pool.exchange_keys()
-            return TaggedValue("SS", value.open(self._site.world))
+            return TaggedValue("SS", str(value.open(self._site.world)))  # the library goes by exact types
         return list(value) if isinstance(value, tuple) else value
 
     def _refused(self, cmdlet: str, shell: Any) -> NoReturn:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,8 @@ from engine.connections.http import (
     open_session,
     retry_after,
 )
-from engine.connections.secrets import Secret, redacted
+from engine.connections.redaction import redacted, remember
+from engine.connections.secrets import Secret
 from engine.contract import Denied, Rejected, Unreachable
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ class Tokens:
         self._scope = scope
         self._lock = threading.Lock()
         self._app: Any = None
-        self._plain: tuple[str, ...] = ()
         self._token = ""
         self._claims: str | None = None
         self._session: _Session | None = None
@@ -94,10 +94,6 @@ class Tokens:
                 self._claims = claims
                 self._token = ""
 
-    def values(self) -> Iterable[str]:
-        """What must not be shown."""
-        return tuple(each for each in (self._token, *self._plain) if len(each) >= 4)
-
     def _acquire(self) -> str:
         import msal
 
@@ -118,17 +114,18 @@ class Tokens:
             raise Unreachable(self._connection, f"no token: {why} at the sign-in service") from None
         except (ValueError, KeyError, TypeError, msal.exceptions.MsalError) as error:
             # msal cannot use the authority's metadata, or the certificate
-            raise Denied(self._connection, f"no token: {self._redact(str(error)) or type(error).__name__}",
+            raise Denied(self._connection, f"no token: {redacted(str(error))[:500] or type(error).__name__}",
                          remedy="check authority, tenant id and the app's certificate") from None
         token = answer.get("access_token")
         if not isinstance(token, str):
             self._refused(answer)
+        remember(token, f"access token of {self._connection}", passing=True)
         self._token, self._claims = str(token), None
         return self._token
 
     def _refused(self, answer: Mapping[str, Any]) -> None:
         code = str(answer.get("error") or "")
-        text = f"no token: {self._redact(str(answer.get('error_description') or code))}"
+        text = f"no token: {redacted(str(answer.get('error_description') or code))[:500]}"
         if code in ("temporarily_unavailable", "server_error"):  # RFC 6749, section 4.1.2.1
             raise Unreachable(self._connection, text, code=code)
         number = re.search(r"AADSTS(\d+)", text)
@@ -166,14 +163,8 @@ class Tokens:
 
     def _opened(self, value: Any) -> str:
         plain = value.open(self._site.world) if isinstance(value, Secret) else str(value)
-        self._plain += (plain,)
+        remember(plain, f"secret of {self._connection}")
         return plain
-
-    def _redact(self, text: str) -> str:
-        clean = redacted(text)
-        for value in self.values():
-            clean = clean.replace(value, "«secret»")
-        return clean[:500]
 
 
 class _Session:
@@ -195,6 +186,8 @@ class _Session:
 
     def post(self, url: str, params: Any = None, data: Any = None, headers: Any = None,
              **_: Any) -> requests.Response:
+        if isinstance(data, Mapping) and data.get("client_assertion"):  # signed with the certificate, good for minutes
+            remember(str(data["client_assertion"]), f"assertion of {self._connection}", passing=True)
         return self._judged(self._session.post(url, params=params, data=data, headers=headers, allow_redirects=False,
                                                timeout=(CONNECT_SECONDS, READ_SECONDS)))
 

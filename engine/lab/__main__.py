@@ -51,7 +51,7 @@ async def run(description: dict[str, Any], folder: Path, seed: int, gated: bool,
     cmdlets = Cmdlets(tenant, migration)
     gate = Gate(faults, counters)
     # Drawn from the seed like everything else: two runs of one seed are the same run.
-    secret = f"lab-{tenant.identifier('client secret')}"
+    secret = description.get("client_secret") or f"lab-{tenant.identifier('client secret')}"
     tokens = Tokens(tenant.id, CLIENT_ID, secret, clock, faults, counters, description.get("roles", ROLES))
 
     authority = trustme.CA()
@@ -89,7 +89,8 @@ async def run(description: dict[str, Any], folder: Path, seed: int, gated: bool,
                 found.setdefault(each["recipient"], []).append(each)
         return found
 
-    control = Control(clock, counters, faults, Desk(cmdlets, SourceShell(organisation)), state, mail, gated, servers)
+    control = Control(clock, counters, faults, Desk(cmdlets, SourceShell(organisation)), state, mail, gated, servers,
+                      tokens.issued)
     runner, port = await http.listen(control.application(), HOST, handler_cancellation=True)
     runners.append(runner)
     loop = asyncio.get_running_loop()

@@ -30,7 +30,8 @@ class Control:
     """`state` and `mail` answer what those paths show."""
 
     def __init__(self, clock: Clock, counters: Counters, faults: Faults, desk: Desk, state: Callable[[], Any],
-                 mail: Callable[[], Any], gated: bool, outside: OutsideServers) -> None:
+                 mail: Callable[[], Any], gated: bool, outside: OutsideServers,
+                 tokens: Callable[[], list[str]] = list) -> None:
         self.stopped = asyncio.Event()
         self._clock = clock
         self._counters = counters
@@ -40,6 +41,7 @@ class Control:
         self._mail = mail
         self._gated = gated
         self._outside = outside
+        self._tokens = tokens
         self._waiting: list[tuple[datetime | None, asyncio.Future[bool]]] = []
 
     def application(self) -> web.Application:
@@ -52,7 +54,8 @@ class Control:
                 ("GET", "/clock/pending", self._pending), ("POST", "/desk", self._type),
                 ("GET", "/state", self._show_state), ("GET", "/state/digest", self._digest),
                 ("GET", "/counters", self._count), ("GET", "/mail", self._show_mail),
-                ("POST", "/kill", self._kill), ("POST", "/fault", self._fault), ("POST", "/stop", self._stop)):
+                ("GET", "/tokens", self._show_tokens), ("POST", "/kill", self._kill),
+                ("POST", "/fault", self._fault), ("POST", "/stop", self._stop)):
             application.router.add_route(method, path, self._answering(act))
         return application
 
@@ -146,6 +149,9 @@ class Control:
 
     async def _show_mail(self, body: dict[str, Any]) -> Any:
         return self._mail()
+
+    async def _show_tokens(self, body: dict[str, Any]) -> Any:
+        return self._tokens()
 
     # ------------------------------------------------------------------------------------------------- faults
 

@@ -12,6 +12,7 @@ A fault by hand (`POST /fault`) is one of::
     {"kind": "password", "password": "…"}                  the migration account's password is changed at the source
     {"kind": "status", "batch": "Batch01", "status": "Corrupted"}        what befalls a batch without a cmdlet
     {"kind": "account", "account": "migadmin", "trouble": "expired"}      or locked, disabled, must change, reads only
+    {"kind": "echo", "match": "graph GET", "status": 403, "form": "base64", "times": 1}   refused, the request repeated
 
 `match` is the beginning of a request's kind, as `/counters` names it. A fault by seed is drawn from (seed, kind,
 how many of that kind came before), so that it does not depend on what other requests came between.
@@ -29,6 +30,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
+
+from engine.lab.echo import FORMS
 
 Verdict = Literal["throttle", "unavailable", "drop"]
 
@@ -89,12 +92,23 @@ class ByHand:
 
 
 @dataclass
+class Echo:
+    match: str
+    times: int
+    status: int
+    form: str
+
+
+@dataclass
 class Faults:
     """Asked at every request of every protocol, and by the tenant when it makes things."""
 
     seed: int = 0
     level: Level = field(default_factory=Level)
     by_hand: list[ByHand] = field(default_factory=list)
+    echoes: list[Echo] = field(default_factory=list)
+    #: the request that is being handled, as it came
+    heard: bytes = b""
     #: `kind` is the id of the error with which a cmdlet is refused
     refusals: list[ByHand] = field(default_factory=list)
     #: address → error id: what fails beside the rows' own `fail`; None: mended by hand
@@ -155,6 +169,16 @@ class Faults:
             return "drop", 0
         return None
 
+    def echoed(self, kind: str) -> tuple[int, str] | None:
+        """Status and text of a refusal that repeats the request; None: it is not refused so."""
+        for echo in self.echoes:
+            if kind.startswith(echo.match):
+                echo.times -= 1
+                if echo.times <= 0:
+                    self.echoes.remove(echo)
+                return echo.status, f"cannot understand: {FORMS[echo.form](self.heard)}"
+        return None
+
     def refusal(self, kind: str) -> str | None:
         """The id of the error with which this cmdlet is refused, as "exo New-MigrationBatch"; None: it is not."""
         for fault in self.refusals:
@@ -199,6 +223,9 @@ class Faults:
         if kind in ("throttle", "unavailable", "drop", "hide"):
             seconds = int(body.get("minutes", 10)) * 60 if kind == "hide" else int(body.get("seconds", 10))
             self.by_hand.append(ByHand(kind, str(body.get("match", "")), int(body.get("times", 1)), seconds))
+        elif kind == "echo" and body.get("form", "plain") in FORMS:
+            self.echoes.append(Echo(str(body.get("match", "")), int(body.get("times", 1)),
+                                    int(body.get("status", 403)), str(body.get("form", "plain"))))
         elif kind == "mailbox":
             self.mailboxes[str(body["address"]).lower()] = body.get("error")
         elif kind == "bounce":

@@ -99,6 +99,9 @@ class Gate:
         if self._faults.denied(kind):
             return answer(403, self._words("Authorization_RequestDenied",
                                            "Insufficient privileges to complete the operation."))
+        echoed = self._faults.echoed(kind)
+        if echoed is not None:
+            return answer(echoed[0], self._words("BadRequest", echoed[1]))
         verdict = self._faults.verdict(kind)
         if verdict is None:
             return act()
@@ -120,6 +123,7 @@ async def serve(handler: Handler, host: str, context: ssl.SSLContext | None,
             await faults.arrived()
         except ConnectionAbortedError:
             return _cut(request)
+        faults.heard = as_sent(request.method, request.path_qs, request.headers, body)
         answered = handler(Request(
             request.method, request.path, dict(request.query),
             {name.lower(): value for name, value in request.headers.items()}, body,
@@ -137,6 +141,12 @@ async def serve(handler: Handler, host: str, context: ssl.SSLContext | None,
     application = web.Application(client_max_size=BODY_BYTES_MAX)
     application.router.add_route("*", "/{path:.*}", carry)
     return await listen(application, host, context)
+
+
+def as_sent(method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """A request as it looked on the wire, but for the order of its headers."""
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
 def _cut(request: web.Request) -> web.StreamResponse:

@@ -17,7 +17,8 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from engine.lab.organisation import Organisation
 
 #: A message is handled between what the lab does around every request; None: the connection is to be cut instead.
-Carry = Callable[[str, Callable[[], str]], Awaitable[str | None]]
+#: The third is what the client has said so far, which a refusal may repeat.
+Carry = Callable[[str, Callable[[], str], bytes], Awaitable[str | None]]
 
 #: 35 MB after coding, the default limit of Microsoft 365 for a message.
 MESSAGE_BYTES_MAX = 36_700_160
@@ -79,8 +80,10 @@ class Transport:
 class MailServer:
     """One listening door; `protocol` makes aiosmtpd's protocol for each connection."""
 
-    def __init__(self, organisation: Organisation, carry: Carry, context: ssl.SSLContext, *, submission: bool) -> None:
+    def __init__(self, organisation: Organisation, carry: Carry, context: ssl.SSLContext,
+                 refused: Callable[[str, bytes], str], *, submission: bool) -> None:
         self._organisation = organisation
+        self._refused = refused
         self._carry = carry
         self._context = context
         self._submission = submission
@@ -95,13 +98,18 @@ class MailServer:
 
     def _authenticate(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str,
                       data: Any) -> AuthResult:
-        known = isinstance(data, LoginPassword) and self._organisation.account_ok(
+        if not isinstance(data, LoginPassword):
+            return AuthResult(success=False, handled=False)
+        if refusal := self._refused(f"{self._kind} AUTH", b"\0".join((b"", data.login, data.password))):
+            return AuthResult(success=False, handled=False, message=f"535 5.7.8 {refusal}")
+        known = self._organisation.account_ok(
             data.login.decode("utf-8", "replace"), data.password.decode("utf-8", "replace"))
-        return AuthResult(success=known, handled=False)
+        return AuthResult(success=known, handled=False, auth_data=data)
 
     async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope,  # noqa: N802 - aiosmtpd's name
                           address: str, options: list[str]) -> str:
-        refused = await self._carry(f"{self._kind} RCPT", lambda: self._transport.recipient(address))
+        refused = await self._carry(f"{self._kind} RCPT", lambda: self._transport.recipient(address),
+                                    _said(session))
         if refused is None:
             return self._cut(server)
         if refused:
@@ -113,7 +121,8 @@ class MailServer:
         content = envelope.content if isinstance(envelope.content, bytes) else (envelope.content or "").encode()
         sender = envelope.mail_from or ""
         answer = await self._carry(
-            f"{self._kind} DATA", lambda: self._transport.message(sender, envelope.rcpt_tos, content))
+            f"{self._kind} DATA", lambda: self._transport.message(sender, envelope.rcpt_tos, content),
+            _said(session))
         return self._cut(server) if answer is None else answer
 
     def _cut(self, server: SMTP) -> str:
@@ -121,3 +130,9 @@ class MailServer:
         if isinstance(server.transport, asyncio.WriteTransport):
             server.transport.abort()
         return "421 4.3.0 closing"
+
+
+def _said(session: Session) -> bytes:
+    """The sign-in of this line, in clear."""
+    data = session.auth_data
+    return b" ".join((data.login, data.password)) if isinstance(data, LoginPassword) else b""

@@ -17,6 +17,7 @@ import trustme
 
 from engine.lab import http, ldap
 from engine.lab.counters import Counters
+from engine.lab.directory import INVALID_CREDENTIALS
 from engine.lab.dns import View, Zones
 from engine.lab.ews import Ews
 from engine.lab.facts import migration_errors
@@ -35,17 +36,29 @@ class Traffic:
         self._faults = faults
         self._counters = counters
 
-    async def carry(self, kind: str, handle: Callable[[], T], refuse: Callable[[str, int], T]) -> T | None:
+    async def carry(self, kind: str, handle: Callable[[], T], refuse: Callable[[str, int], T],
+                    heard: bytes = b"") -> T | None:
         """The answer; None: it was handled, but the connection is to be cut without an answer.
 
-        `refuse(verdict, seconds)` words a request that is not looked at: "throttle" or "unavailable".
+        `refuse(verdict, seconds)` words a request that is not looked at: "throttle", "unavailable", or else the words
+        themselves, which repeat what was `heard`.
         """
         await self._faults.arrived()
+        self._faults.heard = heard
+        if (echoed := self._faults.echoed(kind)) is not None:
+            return refuse(echoed[1], 0)
         verdict = self._faults.verdict(kind)
         with self._counters.request(kind):
             answer = refuse(*verdict) if verdict is not None and verdict[0] != "drop" else handle()
         await self._faults.answering()
         return None if verdict is not None and verdict[0] == "drop" else answer
+
+
+    def refused_at_once(self, kind: str, heard: bytes) -> str:
+        """The words of a refusal that repeats what was heard, where a protocol's server cannot wait; "" for none."""
+        self._faults.heard = heard
+        echoed = self._faults.echoed(kind)
+        return "" if echoed is None else " ".join(echoed[1].split())
 
 
 async def serve(organisation: Organisation, tenant: Cloud, faults: Faults, clock: object, host: str,
@@ -188,6 +201,8 @@ def _serv_fail(wire: bytes) -> bytes:
 async def _serve_ldap(organisation: Organisation, traffic: Traffic, host: str, context: ssl.SSLContext, *,
                       ldaps: bool) -> int:
     def refusal(session: ldap.LdapSession, request: bytes, verdict: str) -> bytes:
+        if verdict not in ("throttle", "unavailable"):
+            return session.refuse(request, INVALID_CREDENTIALS, verdict)
         code = ldap.BUSY if verdict == "throttle" else ldap.UNAVAILABLE
         return session.refuse(request, code, "00000000: LdapErr: the server is busy" if code == ldap.BUSY else
                               "00000000: LdapErr: the server is not available")
@@ -199,7 +214,8 @@ async def _serve_ldap(organisation: Organisation, traffic: Traffic, host: str, c
                 for request in session.receive(data):
                     answer = await traffic.carry(
                         ldap.kind_of(request), lambda request=request: session.handle(request),  # type: ignore[misc]
-                        lambda verdict, seconds, request=request: refusal(session, request, verdict))  # type: ignore[misc]
+                        lambda verdict, seconds, request=request: refusal(session, request, verdict),  # type: ignore[misc]
+                        heard=request)
                     if answer is None:
                         writer.transport.abort()
                         return
@@ -228,13 +244,16 @@ async def _serve_ews(ews: Ews, traffic: Traffic, host: str, context: ssl.SSLCont
         if verdict == "throttle":
             return ews.fault("ErrorServerBusy", "The server cannot service this request right now. Try again later.",
                              seconds)
+        if verdict != "unavailable":
+            return ews.fault("ErrorAccessDenied", verdict)
         return http.Response(503, headers={"Retry-After": str(seconds)})
 
     async def carry(request: web.Request) -> web.StreamResponse:
         body = await request.read()
         asked = http.Request(request.method, request.path, dict(request.query),
                              {name.lower(): value for name, value in request.headers.items()}, body)
-        answered = await traffic.carry(_ews_kind(body), lambda: ews.answer(asked), refusal)
+        answered = await traffic.carry(_ews_kind(body), lambda: ews.answer(asked), refusal,
+                                       http.as_sent(request.method, request.path_qs, request.headers, body))
         if answered is None:
             if request.transport is not None:
                 request.transport.abort()
@@ -288,10 +307,12 @@ async def _serve_published(organisation: Organisation, faults: Faults, traffic: 
 
 async def _serve_smtp(organisation: Organisation, traffic: Traffic, host: str, context: ssl.SSLContext, *,
                       submission: bool) -> int:
-    async def carry(kind: str, handle: Callable[[], str]) -> str | None:
-        return await traffic.carry(kind, handle, lambda verdict, seconds: "451 4.3.2 Try again later")
+    async def carry(kind: str, handle: Callable[[], str], heard: bytes) -> str | None:
+        return await traffic.carry(
+            kind, handle, lambda verdict, seconds: "451 4.3.2 Try again later" if verdict in (
+                "throttle", "unavailable") else f"550 5.7.1 {' '.join(verdict.split())}", heard)
 
-    mail = MailServer(organisation, carry, context, submission=submission)
+    mail = MailServer(organisation, carry, context, traffic.refused_at_once, submission=submission)
     # Bound by hand: create_server with port 0 and a name could listen twice.
     listener = socket.create_server((host, 0))
     server = await asyncio.get_running_loop().create_server(mail.protocol, sock=listener)

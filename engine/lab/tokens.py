@@ -51,6 +51,10 @@ class Tokens:
             return _unauthorized("Lifetime validation failed, the token is expired.")
         return None
 
+    def issued(self) -> list[str]:
+        """Every token given out so far: what nobody should ever find written down."""
+        return list(self._issued)
+
     def handle(self, request: Request) -> Response:
         """OpenID metadata, keys, and the token endpoint of one tenant."""
         return self._gate.whole(f"sign-in {request.method} {request.path.rsplit('/', 1)[-1]}",

@@ -182,7 +182,8 @@ def test_an_answer_that_comes_too_late_is_nobodys(shell: Shell) -> None:
      Rejected, "MigrationTransientException", "The source is busy."),
     ({"class": "System.Management.Automation.CommandNotFoundException", "message": "The term is not recognized."},
      Denied, "CommandNotFoundException", "the cmdlet is not there for this app"),
-    ({"class": "System.Exception", "message": f"wrong: {PASSWORD}"}, Rejected, "Exception", "wrong: «secret»"),
+    ({"class": "System.Exception", "message": f"wrong: {PASSWORD}"}, Rejected, "Exception",
+     "wrong: «secret env:SOURCE_PASSWORD»"),
 ])
 def test_an_error_record_is_a_fault_with_its_class(shell: Shell, error: dict[str, str], kind: type[Exception],
                                                    code: str, said: str) -> None:
