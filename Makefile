@@ -8,7 +8,7 @@ SEED := 1
 COUNT := 20
 EXECUTIONS := 1000000
 
-.PHONY: rehearsal rehearsal-large kill-rig servers test coverage-teeth fuzz bench lock schemas docs wheel-test clean
+.PHONY: rehearsal rehearsal-large kill-rig servers test coverage-teeth fuzz canaries bench lock schemas docs wheel-test clean
 
 .venv: requirements.lock
 	python3 -m venv .venv
@@ -50,6 +50,10 @@ coverage-teeth: .venv
 fuzz: .venv
 	for target in yaml csv expression plan json soap dns; do \
 	  $(PYTHON) -m tests.fuzz $$target --executions $(EXECUTIONS) --seed $(SEED) || exit 1; done
+
+## Canaries for secrets through every failure path, in every spelling; the short form is part of `make test`.
+canaries: .venv
+	$(PYTHON) -m tests.canaries
 
 ## The engine's own work per task row, and the plan of 4,300 mailboxes with the requests it asks.
 bench: .venv

@@ -16,6 +16,8 @@ from typing import IO, Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
+from engine.connections.secrets import without_secrets
+
 #: Loopback is never reached through a proxy, whatever the environment says.
 _open = build_opener(ProxyHandler({})).open
 ANSWER_SECONDS_MAX = 120
@@ -26,9 +28,12 @@ class LabFailed(Exception):
 
 
 def python(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which a child finds this very package, from a wheel or a checkout, and modules of others."""
+    """An environment in which a child finds this very package, from a wheel or a checkout, and modules of others.
+
+    A rehearsal has secrets of its own: the user's are not handed on.
+    """
     paths = [str(Path(__file__).resolve().parent.parent), *filter(None, [environment.get("PYTHONPATH")])]
-    return {**environment, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    return {**without_secrets(environment), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
 class Lab:

@@ -48,8 +48,8 @@ def convert(arguments: Namespace, primary: Mapping[str, str], screen: Screen) ->
         screen.line(f"{name}: {len(part):,} mailboxes.")
     screen.lines(f"  {line}" for line in said)
     if any(each.password for each in members):
-        screen.lines(report.wrap("They hold passwords and are readable for you only. When the service has taken them: "
-                                 + as_typed(["shred", "-u", str(source), *map(str, names)]), "  "))
+        screen.line("They hold passwords, and only you can read them. When the service has taken them, destroy them:")
+        screen.line("    " + as_typed(["shred", "-u", str(source), *map(str, names)]))
     screen.lines(report.next_step(as_typed([PROGRAM, "check", *map(str, names)])))
     return ExitCode.CONVERGED
 

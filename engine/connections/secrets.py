@@ -14,7 +14,7 @@ The value leaves through `open` and nothing else, and `open` is called by a clie
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,6 +31,15 @@ _SECRET_KEY = re.compile(r"(^|[_-])(password|passwd|passphrase|pwd|secret|token|
 _SECRET_VALUE = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY|^\$ANSIBLE_VAULT|^eyJ[\w-]+\.eyJ[\w-]+\."
     r"|://[^/\s:@]+:[^/\s:@]+@|^(Bearer|Basic) \S+$")
+
+
+#: Variables that some inventory or playbook of this process names as a secret.
+_variables: set[str] = set()
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a child process: what our files name as a secret is for us only."""
+    return {name: value for name, value in environment.items() if name not in _variables}
 
 
 def written_out(key: str, value: str) -> bool:
@@ -74,6 +83,8 @@ class Secret:
         if source not in SOURCES or not name.strip():
             raise ValueError(f"a secret is written source:name, where source is one of {', '.join(SOURCES)}")
         self._parts: tuple[tuple[str, str] | str, ...] = ((source, name.strip()),)
+        if source == "env":
+            _variables.add(name.strip())
 
     @classmethod
     def named(cls, text: str) -> Secret:
@@ -174,7 +185,8 @@ def _from_command(name: str, where: str, world: World) -> str:
 
     try:
         done = subprocess.run(
-            shlex.split(name), capture_output=True, timeout=60, check=True, text=True, stdin=subprocess.DEVNULL
+            shlex.split(name), capture_output=True, timeout=60, check=True, text=True, stdin=subprocess.DEVNULL,
+            env=without_secrets(world.environment)
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise Denied("secrets", f"{where}: {_words(error)}", remedy="run the command by hand and see") from None

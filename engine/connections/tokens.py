@@ -146,6 +146,7 @@ class Tokens:
         credential: Any
         if certificate:
             pem = self._opened(certificate)
+            _demand_rsa(pem)
             credential = {"private_key": pem, "public_certificate": _certificate(pem)}
         else:
             credential = self._opened(secret)
@@ -202,6 +203,21 @@ class _Session:
             raise Unreachable(self._connection, f"no token: the sign-in service answers {code}", code=code,
                               retry_after=retry_after(response.headers, self._clock.now()))
         return response
+
+
+def _demand_rsa(pem: str) -> None:
+    """Raises ValueError: the sign-in service takes RSA keys only ("certificate credentials", Microsoft identity)."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except TypeError:
+        raise ValueError("the private key is encrypted: give it without a password, in a file of your own") from None
+    except ValueError:  # its text may quote what it could not read
+        raise ValueError("the PEM text holds no private key that can be read") from None
+    if not isinstance(key, RSAPrivateKey):
+        raise ValueError("the private key is not RSA, which the sign-in service asks for")
 
 
 def _certificate(pem: str) -> str:

@@ -224,8 +224,11 @@ class Faults:
             seconds = int(body.get("minutes", 10)) * 60 if kind == "hide" else int(body.get("seconds", 10))
             self.by_hand.append(ByHand(kind, str(body.get("match", "")), int(body.get("times", 1)), seconds))
         elif kind == "echo" and body.get("form", "plain") in FORMS:
-            self.echoes.append(Echo(str(body.get("match", "")), int(body.get("times", 1)),
-                                    int(body.get("status", 403)), str(body.get("form", "plain"))))
+            if not int(body.get("times", 1)):
+                self.echoes.clear()
+            else:
+                self.echoes.append(Echo(str(body.get("match", "")), int(body.get("times", 1)),
+                                        int(body.get("status", 403)), str(body.get("form", "plain"))))
         elif kind == "mailbox":
             self.mailboxes[str(body["address"]).lower()] = body.get("error")
         elif kind == "bounce":

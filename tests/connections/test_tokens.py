@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
 from engine.connections import Site
@@ -81,11 +81,28 @@ def test_a_certificate_signs_an_assertion_and_its_key_stays_here(cloud: Cloud,
     assert "PRIVATE KEY" not in str(sent)
 
 
-def test_a_certificate_without_its_key_is_told_before_anything_is_sent(cloud: Cloud) -> None:
-    where = site(cloud, client_secret=None, certificate=Secret("env", "APP_CERTIFICATE"), pem="no PEM at all")
-    with pytest.raises(Denied, match="no certificate beside the private key"):
+def written(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, password: bytes = b"") -> str:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                             serialization.BestAvailableEncryption(password) if password else
+                             serialization.NoEncryption()).decode()
+
+
+RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.mark.parametrize(("pem", "says"), [
+    ("no PEM at all", "no private key that can be read"),
+    (written(ec.generate_private_key(ec.SECP256R1())), "not RSA, which the sign-in service asks for"),
+    (written(RSA_KEY, b"a password"), "the private key is encrypted"),
+    (written(RSA_KEY), "no certificate beside the private key"),
+], ids=["no key", "elliptic", "encrypted", "no certificate"])
+def test_a_key_that_cannot_be_used_is_told_before_anything_is_sent_and_not_shown(cloud: Cloud, pem: str,
+                                                                                 says: str) -> None:
+    where = site(cloud, client_secret=None, certificate=Secret("env", "APP_CERTIFICATE"), pem=pem)
+    with pytest.raises(Denied, match=says) as caught:
         tokens(cloud, where).current()
     assert cloud.signed == []
+    assert not any(line in str(caught.value) for line in pem.splitlines())
 
 
 def test_a_token_is_kept_until_it_is_about_to_end(cloud: Cloud) -> None:

@@ -121,6 +121,14 @@ def test_sources(tmp_path: Path) -> None:
     assert "CalledProcessError" in caught.value.text
 
 
+def test_a_program_that_gives_a_secret_is_not_given_the_others(tmp_path: Path) -> None:
+    Secret.named("env:APP_SECRET")  # named somewhere in the inventory
+    world = World(environment={"MAILMOVE_SECRET_COMMANDS": "allow", "APP_SECRET": VALUE, "VAULT_ADDR": "https://vault",
+                               "PATH": "/usr/bin:/bin"})
+    said = Secret.named("command:env").open(world)
+    assert "VAULT_ADDR=https://vault" in said and "APP_SECRET" not in said and VALUE not in said
+
+
 def test_a_command_that_fails_is_not_quoted(tmp_path: Path) -> None:
     script = tmp_path / "vault"
     script.write_text(f"#!/bin/sh\necho {VALUE}\necho {VALUE} >&2\nexit 3\n")
