@@ -288,7 +288,7 @@ def _apply(arguments: Namespace, screen: Screen, world: World) -> int:
                                      saved=saved)
     finally:
         listener.close()
-    following = _following(arguments, outcome)
+    following = _following(arguments, outcome, migration.place, world)
     if arguments.json:
         screen.json({"event": "outcome", **vars(outcome), "next_command": following})
     else:
@@ -316,7 +316,12 @@ def _consent(arguments: Namespace, screen: Screen) -> Callable[[Plan], bool]:
     return consent
 
 
-def _following(arguments: Namespace, outcome: Outcome) -> str:
+def _following(arguments: Namespace, outcome: Outcome, where: Place, world: World) -> str:
+    from engine import pages
+
+    if outcome.exit_code == ExitCode.SOME_FAILED:
+        again = pages.retry_of(_standing(where, world), lambda name, *more: _again(name, arguments, *more))
+        return again or _again("status", arguments)
     if outcome.exit_code == ExitCode.CONVERGED:
         return _again("report", arguments, "--html", "dossier.html")
     if outcome.exit_code == ExitCode.PARKED_ON_TIME:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from engine.contract import ExitCode
-from engine.report import ENDINGS, PHASES, findings, moment, named, recap, wrap
+from engine.report import ENDINGS, PHASES, findings, moment, named, recap, with_remedy, wrap
 from engine.rows import as_csv
 from engine.run.journal import Record
 from engine.run.standing import SPOKEN, Line, ParkedRow, Standing, tell
@@ -101,10 +101,8 @@ def stopped_lines(members: Sequence[ParkedRow], again: Callable[..., str]) -> It
     if not members:
         return
     first = members[0]
-    reason, remedy = first.reason, first.remedy
-    if remedy:
-        reason = f"{reason}{'' if reason.endswith(('.', '?', '!')) else '.'} {remedy[0].upper()}{remedy[1:]}"
-    yield from wrap(reason, "      ")
+    if first.reason != first.handover.get("title"):  # else it leads the text below
+        yield from wrap(with_remedy(first.reason, first.remedy), "      ")
     if first.what == "guard" and first.ask.get("question") and not first.answer:
         yield from wrap(str(first.ask["question"]), "      ")
     if first.ask.get("roles") and not first.answer:
@@ -155,6 +153,12 @@ def answer_to(members: Sequence[ParkedRow], again: Callable[..., str]) -> str:
         case "blocked", "consent":
             return again("apply")
     return ""
+
+
+def retry_of(found: Standing, again: Callable[..., str]) -> str:
+    """What tries again all that failed, where one command does: one task, for one reason."""
+    failed = list(_grouped([each for each in found.parked if each.phase == "failed" and not each.answer]).values())
+    return answer_to(failed[0], again) if len(failed) == 1 and len(failed[0]) <= ROWS_TYPED else ""
 
 
 def next_command(found: Standing, again: Callable[..., str]) -> str:

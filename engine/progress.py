@@ -11,7 +11,7 @@ from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.contract import Event, Template
-from engine.report import COLUMNS, PHASES, SIGNS, moment, named, shorten, wrap
+from engine.report import COLUMNS, PHASES, SIGNS, moment, named, shorten, with_remedy, wrap
 from engine.screen import Screen, visible
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Lines:
         if event.kind == "acted":
             self._add(event, SIGNS.get(str(fields.get("verb")), "~"), "")
         elif event.kind == "failed":
-            self._add(event, "failed:", str(fields.get("reason", "")))
+            self._add(event, "failed:", with_remedy(str(fields.get("reason", "")), str(fields.get("remedy") or "")))
         elif event.kind == "parked" and self._parked:
             until = fields.get("until")
             reason = str(fields.get("reason") or fields.get("what") or "")
@@ -131,9 +131,12 @@ class LiveTable:
         self._plays = {f"{each.play} / {each.name}": each.play for each in templates}
         self._counts: dict[str, dict[str, int]] = {}
         self._stopped: dict[tuple[str, str], str] = {}
+        self._failed: dict[tuple[str, str], Event] = {}
         self._last: list[str] = []
         self._state = ""
         self._console = Console(file=screen.out, highlight=False, markup=False)
+        #: the table goes when the run ends; what failed, and what would help, must not go with it
+        self.screen = screen
         self._live: Live = Live(console=self._console, refresh_per_second=4, get_renderable=self._draw, transient=True)
 
     def __call__(self, event: Event) -> None:
@@ -142,10 +145,14 @@ class LiveTable:
             self._count()
             self._live.start()  # not before: until then the plan is shown and consent is asked for
         elif event.kind == "settled":
+            self._failed.pop(place, None)
             self._move(event, "done")
         elif event.kind in ("failed", "parked"):
             self._move(event, str(event.fields.get("phase") or "failed"))
             self._stopped[place] = str(event.fields.get("phase") or "failed")
+            self._failed.pop(place, None)
+            if event.kind == "failed":
+                self._failed[place] = event
         if event.kind in ("acted", "failed", "parked"):
             sign = SIGNS.get(str(event.fields.get("verb")), "!")
             reason = f": {event.fields['reason']}" if event.fields.get("reason") else ""
@@ -161,6 +168,10 @@ class LiveTable:
 
     def close(self) -> None:
         self._live.stop()
+        told = Lines(self.screen)
+        for event in self._failed.values():
+            told(event)
+        told.close()
 
     def _count(self) -> None:
         found = self._standing()

@@ -105,6 +105,13 @@ def wrap(text: str, indent: str = "", width: int = COLUMNS) -> Iterator[str]:
         yield line.rstrip()
 
 
+def with_remedy(reason: str, remedy: str) -> str:
+    """What went wrong, and after it what would work, as sentences."""
+    if not remedy:
+        return reason
+    return f"{reason}{'' if reason.endswith(('.', '?', '!')) else '.'} {remedy[0].upper()}{remedy[1:]}"
+
+
 def named(rows: Sequence[str], count: int, width: int) -> str:
     """`anna@…, ben@…, and 236 more`, within `width`; at least one row is named."""
     shown: list[str] = []
@@ -212,6 +219,8 @@ def finding(found: Finding) -> Iterator[str]:
     lines = list(wrap(f"{said} {found.remedy}".rstrip(), " " * 11))
     yield f"  {GRAVITIES[found.severity]}  {lines[0].lstrip()}"
     yield from lines[1:]
+    if found.severity == "refuse" and found.liftable:
+        yield f"{' ' * 11}mailmove override {found.check} organisation --reason TEXT"
 
 
 def findings(found: Sequence[Finding], lines_max: int = FINDING_LINES_MAX) -> Iterator[str]:

@@ -26,6 +26,9 @@ HAPPENED_MAX = 12
 STEPS_MAX = 9
 MET = frozenset({"settled", "waived"})
 STOPPED = frozenset({"parked", "failed"})
+#: What is said of a task of which the journal holds no end, by its last record.
+UNTOLD = {"intent": "was begun and its end was not seen: the next run looks at it first",
+          "unsettled": "is no longer as it was left"}
 #: Steps of other rows that a person decides.
 DECISIONS = frozenset({"approval", "checklist"})
 
@@ -225,11 +228,12 @@ def _why_not(journal: Journal, walk: _Walk, first: Template, row: str, again: Ca
     groups: dict[tuple[str, str, str], list[tuple[str, ParkedRow | None]]] = {}
     for template, other in held_up:
         each = waiting.get((_label(template), other))
-        groups.setdefault((template.name, each.phase if each else "", each.reason if each else ""), []).append(
-            (other, each))
-    for (name, phase, _), members in [*groups.items()][:GROUPS_MAX]:
+        last = walk.latest.get((_label(template), other), "")
+        how = f"is {each.phase}" if each else UNTOLD.get(last, "has not begun")
+        groups.setdefault((template.name, how, each.reason if each else ""), []).append((other, each))
+    for (name, how, _), members in [*groups.items()][:GROUPS_MAX]:
         rows = named([other for other, _ in members], len(members), 50)
-        yield shorten(f"  «{name}» of {rows} " + (f"is {phase}" if phase else "has not begun"), COLUMNS)
+        yield from wrap(f"«{name}» of {rows} {how}", "  ")
         still = [each for _, each in members if each]
         yield from stopped_lines(still, again)
         wakes = [each.until for each in still if each.until and not each.answer]

@@ -21,8 +21,9 @@ def _state(look: Look) -> Iterator[Finding]:
         yield from _staged(look, organisation.sync_enabled is True)
     elif organisation.sync_enabled is True:
         yield refuse("directory synchronisation is on: a cutover makes its users in the cloud and is not available "
-                     "(C-07)", "Choose staged, or let this playbook have it turned off: it takes up to 72 hours, "
-                     "cannot be cancelled, and every user is then managed in the cloud. Lifting this check says that.")
+                     "(C-07)", "Choose staged, or have it turned off: it takes up to 72 hours, cannot be cancelled, "
+                     "and every user is then managed in the cloud. Lifting this check says that; the playbook's task "
+                     "then hands you the line.")
 
 
 def _staged(look: Look, enabled: bool) -> Iterator[Finding]:

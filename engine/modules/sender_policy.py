@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from engine.connections import Site
 from engine.connections.records import host, spf_problem
-from engine.contract import Diff, Failing, Handover, Outlook, Rejected, State, Unknown, Want
+from engine.contract import Change, Diff, Failing, Handover, Outlook, Rejected, State, Unknown, Want
 from engine.modules._record_set import RecordSet, held, place, primary, texts
 from engine.modules._service_record import services
 from engine.modules.base import Module, Reading
@@ -74,6 +74,18 @@ class SenderPolicy(RecordSet):
         return site.dns.replace(*self.record(), kept, ttl if isinstance(ttl, int) else 3600, values)
 
 
+    def restored(self, before: State | None, state: State | None) -> Want | None:
+        """Today's values, the policy without the terms it lacked before us: others' terms and values stay."""
+        now, ours = texts((primary(state) or {}).get("values")), texts((primary(before) or {}).get("missing"))
+        if not now or not ours:
+            return {}
+        return {"values": tuple(sorted(reduced(each, ours) if policies((each,)) else each for each in now))}
+
+    def changed_since(self, before: State | None, left: State | None, state: State | None) -> tuple[Change, ...]:
+        """Only our own terms are taken out again, so nobody's later work can be lost."""
+        return ()
+
+
 def policies(values: Sequence[str]) -> list[str]:
     return [value for value in values if value.lower().split(" ")[0] == "v=spf1"]
 
@@ -84,6 +96,12 @@ def extended(policy: str, terms: Sequence[str]) -> str:
     last = next((place for place, word in enumerate(words)
                  if word.lstrip("+-~?").lower() == "all" or word.lower().startswith("redirect=")), len(words))
     return " ".join((*words[:last], *terms, *words[last:]))
+
+
+def reduced(policy: str, terms: Sequence[str]) -> str:
+    """The policy without these terms."""
+    ours = {term.lower() for term in terms}
+    return " ".join(word for word in policy.split() if word.lstrip("+").lower() not in ours)
 
 
 def _judged(state: State | None, terms: Sequence[str]) -> State:

@@ -201,7 +201,8 @@ class Acting(Floor):
                     continue  # what it was given for has begun: going on needs no new word
                 self.ready(above.index, slot)
             self.park(template, one.slot, one.row, one, Parked(
-                Phase.BLOCKED, "expired", "its approval has expired, and is asked for again", progress=self.progress))
+                Phase.BLOCKED, "expired", "its approval ended before it could be used, and is asked for again",
+                progress=self.progress))
             return True
         return False
 
@@ -230,8 +231,9 @@ class Acting(Floor):
             if no is None:
                 go.append(one)
             elif no.until is not None and no.until > now:
+                after = gates.outlasted(self.stand, template, one.row, no.until)
                 self.park(template, one.slot, one.row, one, Parked(
-                    Phase.WAITING, "guard", f"{no.guard}: {no.reason}", no.until, self.progress))
+                    Phase.WAITING, "guard", f"{no.guard}: {no.reason}{after}", no.until, self.progress))
             else:
                 self.park(template, one.slot, one.row, one, Parked(
                     Phase.BLOCKED, "guard", f"{no.guard}: {no.reason}", now + GUARD_LOOK, self.progress))

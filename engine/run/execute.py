@@ -240,7 +240,8 @@ class Run(Acting):
         if word.word == "held":
             self.park(template, slot, row, one, Parked(Phase.HELD, "held", "on hold"))
         elif word.word == "waits" and word.until is not None:
-            self.park(template, slot, row, one, Parked(Phase.WAITING, "wait", word.reason, word.until))
+            after = gates.outlasted(self.stand, template, row, word.until)
+            self.park(template, slot, row, one, Parked(Phase.WAITING, "wait", word.reason + after, word.until))
         else:
             self.park(template, slot, row, one, Parked(Phase.BLOCKED, "unknown", word.reason, progress=self.progress))
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from engine.contract import Program, State, Template, Window
 from engine.modules.base import Module
-from engine.run.fold import Fold
+from engine.run.fold import Fold, Word
+
+if TYPE_CHECKING:
+    from engine.run.stand import Stand
 
 #: An approval that serves no window is good for this long.
 APPROVAL_HOURS = timedelta(hours=24)
@@ -86,12 +89,33 @@ def answer(template: Template, identity: bytes, fold: Fold, program: Program, no
     """What a person has said to it: the state to record, or None while the question is open or expired."""
     if template.module_name == "approval":
         word = fold.approval(identity)
-        if word is None:
+        if word is None or now > holds_until(template, word, program):
             return None
-        window = _served(template, program)
-        holds = word.until or (closes_at(window, word.at) if window else word.at + APPROVAL_HOURS)
-        return {"granted": True, "by": word.by, "at": word.at, "reason": word.reason} if now <= holds else None
+        return {"granted": True, "by": word.by, "at": word.at, "reason": word.reason}
     word = fold.resolved(identity)
     if word is None:
         return None
     return {"done": True, "by": word.by, "at": word.at, "evidence": str(word.body.get("evidence") or "")}
+
+
+def holds_until(template: Template, word: Word, program: Program) -> datetime:
+    """When an approval that was given ends, unless what it was given for has begun by then."""
+    window = _served(template, program)
+    return word.until or (closes_at(window, word.at) if window else word.at + APPROVAL_HOURS)
+
+
+def outlasted(stand: Stand, template: Template, row: str, until: datetime | None) -> str:
+    """What a wait until then means for the approvals before the act: those that end sooner are asked for again.
+
+    A clause that follows the reason of the wait; "" where every approval holds, or was given for what has begun.
+    """
+    for above, slot in stand.approvals_before(template, row) if until is not None else ():
+        identity = stand.approval_identity(above, slot)
+        word = stand.fold.approval(identity) if identity is not None else None
+        if word is None or stand.spent(above, slot):
+            continue
+        end = holds_until(above, word, stand.program)
+        if until is not None and end < until:
+            return (f"; «{above.name}» is approved until {end:%Y-%m-%d %H:%M} UTC only, and is asked for again when "
+                    "the wait is over")
+    return ""

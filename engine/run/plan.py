@@ -256,7 +256,8 @@ class Preview:
         if guarded and self.judge is not None and stand.needs.unmet[template.index][one.slot] == 0:
             act = guards.Act(template, one.row, one.module, one.diff)
             for verdict in self.judge.judge([act], self.now)[0]:
-                guarded[verdict.guard] = "passes" if verdict.passed else verdict.reason
+                guarded[verdict.guard] = "passes" if verdict.passed else verdict.reason + gates.outlasted(
+                    stand, template, one.row, verdict.until)
         self._dates(template, one.slot)
         if text is None:
             text = _remarked(self._text(template, word, one.diff), one)
@@ -266,7 +267,8 @@ class Preview:
         """The waits and the window of a row, for the calendar."""
         due = template.not_before(slot, self.stand)
         if isinstance(due, datetime) and due > self.now:
-            self._mark(f"«{template.name}» may begin", due, "")
+            after = gates.outlasted(self.stand, template, template.row(slot), due)
+            self._mark(f"«{template.name}» may begin{after}", due, "")
         elif isinstance(due, Unknown):
             self._mark(f"«{template.name}» waits", None, due.reason)
         if template.window:

@@ -151,15 +151,23 @@ def judge(findings: Iterable[Finding]) -> None:
     if not refused:
         return
     told = any(found.told for found in refused)
-    lines = [f"{found.check}: {found.text}{'' if found.text.endswith('.') else '.'} {found.remedy}".rstrip()
-             for found in refused]
     liftable = next((found for found in refused if found.liftable), None)
+    lines = []
+    for found in refused:
+        lines.append(f"{found.check}: {found.text}{'' if found.text.endswith('.') else '.'} {found.remedy}".rstrip())
+        if found.liftable and len(refused) > 1:
+            lines.append(f"A named person may lift it: {lift_command(found)}")
     raise Refusal(ExitCode.REFUSED if told else ExitCode.SOME_FAILED, Problem(
         "the preflight refuses" if told else "the preflight could not tell", found="\n".join(lines),
         remedy="\nNothing was changed." + (
             f" A named person may lift {liftable.check}." if liftable and len(refused) == 1 else ""),
-        next_command=f'mailmove override {liftable.check} organisation --reason "TEXT"'
+        next_command=lift_command(liftable)
         if liftable and len(refused) == 1 else "mailmove doctor" if told else "mailmove apply"))
+
+
+def lift_command(found: Finding) -> str:
+    """What a person types to go on in spite of a refusal that may be lifted."""
+    return f"mailmove override {found.check} organisation --reason TEXT"
 
 
 def _mapping(found: Finding) -> dict[str, Any]:

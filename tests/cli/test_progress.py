@@ -59,6 +59,18 @@ def test_a_row_is_counted_once_whatever_befalls_it() -> None:
     assert live._counts["Play 1 of a migration"] == {"pending": 239, "waiting": 0, "done": 1}
 
 
+def test_what_failed_and_what_would_help_stays_when_the_table_goes() -> None:
+    live, out = table([standing(pending=240)]), io.StringIO()
+    live.screen = Screen(out, io.StringIO())
+    live(Event("run_started", NOW))
+    for row in ("anna", "ben"):
+        live(Event("failed", NOW, "Play 1 of a migration / Task", row, {
+            "reason": "no seat", "remedy": "buy more seats"}))
+    live(Event("settled", NOW, "Play 1 of a migration / Task", "ben", {}))
+    live.close()
+    assert out.getvalue() == "  failed: Task  anna   no seat. Buy more seats\n"
+
+
 @pytest.mark.parametrize(("width", "height", "plays"), [(100, 30, 13), (80, 24, 14), (80, 24, 40)])
 def test_it_fits(width: int, height: int, plays: int) -> None:
     live = table([standing(plays, done=1200, waiting=240, pending=4300)], plays)

@@ -21,6 +21,7 @@ from engine.modules.migration_endpoint import MigrationEndpoint
 from engine.modules.mx_switch import MxSwitch
 from engine.modules.mx_ttl import MxTtl
 from engine.modules.security_group import SecurityGroup
+from engine.modules.sender_policy import SenderPolicy
 from engine.modules.tenant_domain import TenantDomain
 from tests.modules.lab_cloud import DOMAIN, Lab, running
 
@@ -146,6 +147,23 @@ def test_mx_and_autodiscover(cutover: Lab) -> None:
     there_and_back(cutover, own)
     cutover.act(own)
     there_and_back(cutover, DnsRecord(zone=DOMAIN, name="mail2", type="A", state="absent"))
+
+
+@pytest.mark.requirement("B-41")
+def test_a_sender_policy_loses_our_terms_only(cutover: Lab) -> None:
+    policy = SenderPolicy(domain=DOMAIN, zone=DOMAIN)
+    before = cutover.read(policy)
+    assert before is not None and before["missing"], before
+    cutover.act(policy)
+    extended = cutover.settled(policy)
+    cutover.act(DnsRecord(zone=DOMAIN, type="TXT", includes=("vendor=2",)))
+    with_vendor = cutover.read(policy)
+    diff = policy.restore_diff(before, with_vendor)
+    assert diff is not None and [change.field for change in diff.changes] == ["values"]
+    assert policy.changed_since(before, extended, with_vendor) == ()
+    back(cutover, policy, before)
+    after = cutover.read(policy)
+    assert after is not None and set(after["values"]) == {*before["values"], "vendor=2"}  # type: ignore[misc]
 
 
 def endpoint(lab: Lab) -> MigrationEndpoint:

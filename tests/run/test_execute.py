@@ -259,6 +259,37 @@ def test_an_approval_that_was_not_used_in_time_is_asked_again(migration: Migrati
     assert migration.remote.effects == {}
 
 
+def test_an_approval_that_a_wait_outlasts_is_told_beforehand_and_asked_for_again(migration: Migration) -> None:
+    migration.write("""
+        - name: Ask
+          targets: mailboxes
+          tasks:
+            - name: Low
+              thing: {name: "low-{{ target }}"}
+              register: low
+            - name: Go
+              approval: {id: go, question: Go?}
+            - name: The thing is on
+              thing: {name: "{{ target }}"}
+              not_before: "{{ low.held_since + hours(48) }}"
+        """)
+    anna = "anna@acme.example"
+    migration.run()
+    migration.say(words.approve, task="Go", rows=[anna])
+    migration.run(limit=(anna,))
+    told = ("«Go» is approved until 2026-03-03 08:00 UTC only, and is asked for again when the wait is over")
+    journal = migration.journal()
+    waits = {each.row: each for each in standing.parked(journal, names=(anna,)) if each.what == "wait"}
+    journal.close()
+    assert told in waits[anna].reason
+    assert any(told in entry.text for entry in migration.plan().calendar)
+    migration.later(hours=49)
+    assert migration.run().counts["asking"] == 3
+    migration.say(words.approve, task="Go", rows=[anna])
+    migration.run()
+    assert migration.remote.things[f"thing/{anna}"] == {"value": "on"}
+
+
 def test_a_handover_is_settled_by_reading(migration: Migration) -> None:
     migration.write(ONE)
     migration.remote.by_hand.add("thing/bo@acme.example")
