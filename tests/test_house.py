@@ -19,10 +19,11 @@ IDS = [path.relative_to(ENGINE.parent).as_posix() for path in FILES]
 MAY_IMPORT = {
     "contract": set(),
     "world": set(),
+    "data": set(),
     "connections": {"contract", "world"},
-    "modules": {"contract", "world", "connections"},
+    "modules": {"contract", "world", "data", "connections"},
     "language": {"contract", "world", "connections", "modules"},
-    "checks": {"contract", "world", "connections", "modules"},
+    "checks": {"contract", "world", "data", "connections", "modules"},
     "run": {"contract", "world", "connections", "modules", "checks"},
     "lab": set(),
     "top": {"contract", "world", "connections", "modules", "language", "run", "checks"},

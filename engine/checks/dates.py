@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
-from importlib import resources
-from typing import Any
+
+from engine.data import table
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +17,6 @@ class Dated:
     at: date | None
     then: str
     source: str
-
-
-@cache
-def table() -> dict[str, Any]:
-    """The file as it is: as_of, dates, exchange, outlook."""
-    import yaml  # only where a check looks; `status` must not pay for it
-
-    text = (resources.files("engine") / "data" / "dates.yml").read_text(encoding="utf-8")
-    found: dict[str, Any] = yaml.safe_load(text)
-    return found
 
 
 def dated() -> tuple[Dated, ...]:
@@ -51,8 +40,3 @@ def soon(now: datetime, within: timedelta) -> tuple[Dated, ...]:
     """What ends within that time, or has ended as long ago at most."""
     return tuple(each for each in dated() if each.at is not None and
                  abs(datetime(each.at.year, each.at.month, each.at.day, tzinfo=UTC) - now) <= within)
-
-
-def outlook() -> tuple[str, ...]:
-    """What is known of Outlook versions, one sentence each (T-36)."""
-    return tuple(f"{each['version']}: {each['says']}" for each in table()["outlook"])

@@ -8,6 +8,7 @@ from datetime import timedelta
 from engine.checks import dates
 from engine.checks.base import Check, Look, copies, note, warn
 from engine.contract import Finding
+from engine.data import table
 
 #: Where the inventory names no `planned_end`, so long is looked ahead.
 USUAL = timedelta(days=30)
@@ -47,7 +48,7 @@ def _dates(look: Look) -> Iterator[Finding]:
     known = {each.id: each for each in dates.dated()}
     sync = known["connect-sync-minimum"]
     if look.staged and sync.at is not None and sync.at <= look.now.date() + timedelta(days=60):
-        yield note(f"{sync.what} {sync.then} after {sync.at} ({sync.source}; as of {dates.table()['as_of']})",
+        yield note(f"{sync.what} {sync.then} after {sync.at} ({sync.source}; as of {table()['as_of']})",
                    "Look at the version on the synchronisation server (S-06).")
     mail = known["smtp-auth-basic"]
     host = str(look.site.setting("smtp", "host") or "")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from engine.connections import Site
 from engine.contract import State, Want
+from engine.data import outlook, table
 from engine.modules.base import Effect, Module, Reads, Undo
 
 
@@ -19,7 +20,14 @@ class Checklist(Module):
     items: Annotated[tuple[str, ...], "What must be done, one sentence each."]
     roles: Annotated[tuple[str, ...], "Who should confirm; shown."] = ()
     group: Annotated[str, "Rows with the same text are confirmed by one word."] = ""
+    known: Annotated[Literal["", "outlook"], "What is known of it, as of a day, is shown with the items: a line each "
+                                             "of engine/data/dates.yml."] = ""
     evidence: Annotated[str, "What is to be kept as evidence; empty: nothing."] = ""
+
+    def __post_init__(self) -> None:
+        if self.known == "outlook":
+            told = tuple(f"{each} (as of {table()['as_of']})" for each in outlook())
+            object.__setattr__(self, "items", (*self.items, *(each for each in told if each not in self.items)))
 
     family: ClassVar[str] = "checklist"
     effect: ClassVar[Effect] = "send"

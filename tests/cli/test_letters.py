@@ -124,7 +124,9 @@ Letters
 """
 BOUNCED = """\
   failed: The announcement did not come back  ben@contoso.com
-        the letter to ben@contoso.com came back: 550 5.2.2 mailbox full; unable to process message
+        the letter to ben@contoso.com came back: 550 5.2.2 mailbox full; unable to process message.
+        Mend the address or the route and send it under a new id, or tell the person in another way
+        and waive this row
 
                      done  failed
   Announce the move     5       1
@@ -134,7 +136,8 @@ Some rows failed; the others were not held up by them.
 Predictions: 3 made, 3 kept, 0 broken.
 
 Next:
-    mailmove status -p HERE/playbook.yml -i HERE/inventory.yml --state HERE/state
+    mailmove retry -p HERE/playbook.yml -i HERE/inventory.yml --state HERE/state \
+'Announce the move / The announcement did not come back' ben@contoso.com
 """
 WHY = """\
 ben@contoso.com   Ben, Batch01, 1 of 2 tasks done

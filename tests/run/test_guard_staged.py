@@ -24,6 +24,7 @@ from engine.world import World
 from tests.whole.stage import Stage, staged
 
 DMITRI, INFO, ROOM = "dmitri@contoso.com", "info@contoso.com", "room1@contoso.com"
+COUNTED = "Source and cloud hold the same number of items"
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 
 
@@ -63,9 +64,13 @@ class Told:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Batch02 is copied, and nothing of it is converted."""
+    """Batch02 is copied, the counts of one mailbox differ and are waived, and nothing of it is converted."""
     by_ldap = {"    tls: ldaps\n": "    tls: ldaps\n    conversion: ldap\n"}
     with staged(tmp_path_factory.mktemp("end"), settings=by_ldap, batch="Batch02") as made:
+        made.lab.post("/fault", kind="skipped", address=INFO, count=500)
+        made.until(lambda: made.counts(COUNTED).get("waiting", 0) >= 1)
+        code, seen = made.command("waive", COUNTED, INFO, "--reason", "old journal items, nobody needs them")
+        assert code == 0, seen
         made.until(lambda: made.counts("Go or no-go for the conversion").get("asking", 0) >= 1)
         yield made
 
@@ -131,6 +136,11 @@ def test_a_first_start_is_no_restart() -> None:
     start = MigrationBatch(name="B", endpoint="e", state="started")
     for status in (None, "Created"):
         assert names(start, Diff("change", (Change("state", "created", "started"),), {"status": status})) == ()
+
+
+@pytest.mark.requirement("B-35", "S-27")
+def test_5_a_mailbox_whose_counts_are_waived_is_converted_with_the_others(stage: Stage) -> None:
+    stage.until(lambda: stage.counts("The source mailbox is a mail user that points to the cloud").get("done", 0) >= 3)
 
 
 @pytest.mark.requirement("B-49", "C-31")
