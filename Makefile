@@ -33,6 +33,12 @@ kill-rig: .venv
 	$(PYTHON) -m engine.lab.generate --type staged --mailboxes 30 --seed 1 $(RIG)
 	$(PYTHON) -m bench.kill_rig $(RIG)/playbook.yml --points 200 --seed $(SEED) --jobs 2
 
+## Journal files: every byte flipped, every length cut, every write failing (strace), and 30 days of polling.
+journal-rigs: .venv
+	$(PYTHON) -m bench.journal_damage --seed $(SEED)
+	$(PYTHON) -m bench.journal_writes --seed $(SEED)
+	$(PYTHON) -m bench.journal_polls
+
 ## The real servers that tests meet (BIND, Postfix, …): Debian packages, installed where that may be done.
 servers:
 	@tests/servers/install.sh

@@ -289,7 +289,12 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     acts = each.add_subparsers(dest="what", metavar="WHAT", required=True, parser_class=Parser)
     verify = acts.add_parser("verify", help="check every record's digest", allow_abbrev=False)
     _files(verify)
-    commands["journal verify"] = verify
+    salvage = acts.add_parser("salvage", help="go on with the sound part of a damaged journal; keeps the old file",
+                              allow_abbrev=False)
+    salvage.add_argument("--yes", action="store_true", help="consent to what is shown")
+    _person(salvage)
+    _files(salvage)
+    commands["journal verify"], commands["journal salvage"] = verify, salvage
     return top, commands
 
 

@@ -585,21 +585,10 @@ def _schema(arguments: Namespace, screen: Screen, world: World) -> int:
 
 
 def _journal(arguments: Namespace, screen: Screen, world: World) -> int:
-    from engine import app, report
+    from engine import journal
 
-    journal = app.reading(_place(arguments, world), world)
-    try:
-        found = journal.verify()
-        last, digest = journal.head()
-    finally:
-        journal.close()
-    if found:
-        for each in found:
-            screen.error(report.problem(each))
-        return ExitCode.JOURNAL
-    screen.line(f"{last:,} records; every digest is right; the last one is {digest.hex()}.")
-    screen.lines(report.next_step(_again("status", arguments)))
-    return ExitCode.CONVERGED
+    return journal.command(arguments, _place(arguments, world), lambda: _by(arguments, world), screen, world,
+                           lambda name, *more: _again(name, arguments, *more))
 
 
 #: Commands whose own argument is the playbook; the others name it by `-p`.

@@ -83,6 +83,8 @@ def _checks(migration: Migration) -> Iterator[Finding]:
 
 
 def _state(migration: Migration) -> Finding:
+    from engine.run.volume import look
+
     folder = migration.folder
     near = next(each for each in (folder, *folder.parents) if each.exists())
     try:
@@ -93,6 +95,9 @@ def _state(migration: Migration) -> Finding:
         problem = getattr(error, "problem", None)
         return Finding("state", False, f"{folder}: {problem.found if problem else error}",
                        problem.remedy if problem else "")
+    if warned := look(folder).warned:
+        return Finding("state", True, f"{folder}, {records:,} journal records; {warned}",
+                       "Name a folder on a disk with --state or MAILMOVE_STATE before the first apply.", warns=True)
     return Finding("state", near.is_dir(), f"{folder}, {records:,} journal records")
 
 

@@ -153,7 +153,8 @@ def _proofs(told: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 for (row, _), each in found[family].items() for state in [each["body"].get("state") or {}]))
 
 
-WORDS = frozenset({"consented", "approved", "waived", "overridden", "held", "released", "retried", "resolved"})
+WORDS = frozenset({"consented", "approved", "waived", "overridden", "held", "released", "retried", "resolved",
+                   "salvaged"})
 
 
 def happened(kind: str, body: Mapping[str, Any]) -> str:

@@ -229,9 +229,13 @@ def record_lines(record: Record) -> Iterator[str]:
     elif record.kind == "observed":
         said = "; ".join(f"{each['severity']}: {each['text']}" for each in record.body["findings"])
         yield from _hanging(head, f"{record.body['check']}: {said or 'nothing any more'}")
+    elif record.kind == "salvaged":
+        kept: Mapping[str, Any] = record.body
+        yield from _hanging(head, f"salvaged by {kept['by']} up to record {kept['records']:,}, {kept['lost']:,} lost "
+                                  f"({kept['reason']}); the old file is {kept['kept']}")
     elif record.task and (text := tell(record)):
         yield from _hanging(head, f"«{record.task.rpartition(' / ')[2]}» {record.row}: {text}")
     elif record.kind in SPOKEN:
         reason = f": {record.body['reason']}" if record.body.get("reason") else ""
-        yield f"{head}{record.row or 'everything'} {record.kind} by {record.body.get('by')}{reason}"
+        yield from _hanging(head, f"{record.row or 'everything'} {record.kind} by {record.body.get('by')}{reason}")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from engine.contract import ExitCode, Problem, Refusal
-from engine.run import statefile, tables
+from engine.run import statefile, tables, volume
 from engine.run.encoding import decode, encode, from_microseconds, microseconds
 from engine.run.lease import LEASE, LEASE_MICROSECONDS, locked, replaceable
 from engine.run.records import NOTHING, Label, Record, Row, tokens_digest
@@ -29,6 +29,12 @@ from engine.world import Clock
 
 __all__ = ["LEASE", "Journal", "Label", "Record", "Row", "decode", "encode"]
 
+#: The journal's name in its folder.
+FILE = "journal.sqlite"
+#: How many of the last records are looked at for the highest fence; the last run alone wrote more.
+FENCES = 100
+#: What SQLite says of a file it cannot use; a damaged name of a table is not even UTF-8.
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 #: Rows fetched in one read transaction: short enough that a writer never waits long for a reader.
 PAGE = 5_000
 #: How long SQLite waits for another process's transaction.
@@ -63,13 +69,18 @@ class Journal:
     # ------------------------------------------------------------------------------------------ opening
 
     @classmethod
-    def open(cls, folder: Path, clock: Clock, *, create: bool, write: bool = True) -> Journal:
+    def open(cls, folder: Path, clock: Clock, *, create: bool, write: bool = True,
+             name: str = FILE) -> Journal:
         """The journal in `folder`, its head checked. Nothing there and not `create`: an empty one to read.
 
         Sets the folder to 0700 and the file to 0600 whatever the umask. Refusal(JOURNAL) for a link, a FIFO
-        or a foreign owner in place of either, for an unreadable or damaged file, and for a newer format.
+        or a foreign owner in place of either, for an unreadable or damaged file, for a newer format, and – where it
+        is to be written – for a folder on a network share or one that is synchronised.
         """
-        path = folder / "journal.sqlite"
+        path = folder / name
+        if write and (reason := volume.look(folder).refused):
+            raise _refusal(path, "the journal must be on a local disk", reason,
+                           "Name a folder on a disk of this machine with --state or MAILMOVE_STATE.")
         try:
             there = statefile.check(path)
             if not there and not create:
@@ -84,7 +95,7 @@ class Journal:
             # killed writer left half done. Where the file may not be written, SQLite opens it for reading.
             database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None,
                                        timeout=BUSY_SECONDS, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *UNREADABLE) as error:
             raise _refusal(path, "the journal cannot be opened", str(error)) from None
         journal = cls(path, database, clock, write)
         try:
@@ -115,7 +126,7 @@ class Journal:
     def _check_head(self) -> int:
         self._db.execute("BEGIN")  # one snapshot: a writer may be at work
         try:
-            seq, digest, at = self._db.execute("SELECT seq, digest, at FROM head").fetchone()
+            seq, digest, at, fence = self._db.execute("SELECT seq, digest, at, fence FROM head").fetchone()
             last = self._db.execute("SELECT max(seq) FROM events").fetchone()[0] or 0
             if last != seq:
                 self._damaged(f"its head is record {seq}, but the last one there is {last}")
@@ -123,6 +134,9 @@ class Journal:
                 raw = self._raw(seq)
                 if (raw[8], raw[1]) != (digest, at):
                     self._damaged(f"record {seq} is not the one its head names")
+            highest = self._db.execute("SELECT max(fence) FROM events WHERE seq > ?", (seq - FENCES,)).fetchone()[0]
+            if not isinstance(fence, int) or fence < (highest or 0):
+                self._damaged(f"its fence is {fence}, but a record was written under {highest}")
             return int(seq)
         except (KeyError, TypeError, ValueError):  # a damaged page may hold any type anywhere, or nothing
             self._damaged("its head cannot be read")
@@ -365,7 +379,7 @@ class Journal:
                 after = page[-1][0]
             self._check_head()
             self.consents()
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             problems.append(_problem(self.path, "the journal is damaged",
                                      f"after record {expected - 1}: {error}"))
         except Refusal as refusal:
@@ -418,7 +432,7 @@ class Journal:
         with self._turn:
             try:
                 yield
-            except sqlite3.Error as error:
+            except UNREADABLE as error:
                 raise _refusal(self.path, "the journal cannot be read", str(error)) from None
 
     @contextmanager
@@ -439,7 +453,7 @@ class Journal:
                 pass  # SQLite has rolled back by itself, or the next open will
             self._labels.clear()  # a label of the failed transaction is not there either
             self._ids.clear()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, UNREADABLE):
                 raise _refusal(self.path, "the journal cannot be written", str(error),
                                "Nothing of this was written. Free space or mend the disk, then run again."
                                ) from None
@@ -452,8 +466,10 @@ class Journal:
 
 
 def _problem(path: Path | None, summary: str, found: str, remedy: str = "") -> Problem:
-    return Problem(summary, found=f"{path}: {found}" if path else found,
-                   remedy=remedy or "Restore the folder from a backup before anything is acted on.")
+    if remedy:
+        return Problem(summary, found=f"{path}: {found}" if path else found, remedy=remedy)
+    return Problem(summary, found=f"{path}: {found}" if path else found, next_command="mailmove journal salvage",
+                   remedy="Restore the folder from a backup, or go on with what of it is sound.")
 
 
 def _refusal(path: Path | None, summary: str, found: str, remedy: str = "") -> Refusal:

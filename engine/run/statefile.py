@@ -49,6 +49,11 @@ def make(path: Path, build: Callable[[Path], None]) -> None:
             os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names durable that were made or changed in a folder; nothing where the system cannot (Windows)."""
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.journal_writes import Case, violations
+from bench.journal_writes import run as failing
 from engine.contract import ExitCode, Refusal
 from engine.run.journal import Journal, Record
 from engine.world import StillClock, SystemClock
@@ -124,3 +126,14 @@ def test_a_reader_in_the_middle_does_not_block_the_writer(tmp_path: Path) -> Non
     next(reading)
     journal.append([Record("settled")])
     assert reader.changed() and len(list(reading)) == 19
+
+
+@pytest.mark.server("strace")
+def test_writes_and_syncs_that_fail_leave_what_was_shown_and_nothing_by_halves(tmp_path: Path) -> None:
+    """The short form of bench.journal_writes: one of each call, in the making of the file and in an append."""
+    for number, case in enumerate([
+            Case("pwrite64", "ENOSPC", 7), Case("pwrite64", "EIO", 90, on=True), Case("fdatasync", "EIO", 55),
+            Case("link", "ENOSPC", 1), Case("limit", "EFBIG", 30_500)]):
+        said, whole = failing(tmp_path / str(number), case)
+        assert not whole, case
+        assert list(violations(tmp_path / str(number), said)) == [], case

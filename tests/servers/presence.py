@@ -14,6 +14,8 @@ DAEMONS = "/usr/sbin:/usr/local/sbin:/sbin"
 #: server → what it is made of: programs, and whether only root can run it
 PROGRAMS: dict[str, tuple[tuple[str, ...], bool]] = {
     "bind": (("named",), False),
+    # no server, but as little to be had from an index: it makes single system calls fail
+    "strace": (("strace",), False),
     "powerdns": (("pdns_server",), False),
     "postfix": (("postfix", "saslpasswd2"), True),
     # Samba's LDAP ports cannot be chosen, and are below 1024.
