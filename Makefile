@@ -39,6 +39,19 @@ journal-rigs: .venv
 	$(PYTHON) -m bench.journal_writes --seed $(SEED)
 	$(PYTHON) -m bench.journal_polls
 
+## Two operators: forked workers that race for journal and lease, whole applies side by side, holders that wake late.
+operator-rigs: .venv
+	$(PYTHON) -m bench.journal_races --races 10000 --seed $(SEED)
+	$(PYTHON) -m bench.operators race --rounds 200 --seed $(SEED)
+	$(PYTHON) -m bench.operators stop --rounds 200 --seed $(SEED)
+
+## A little of each rig, at most two minutes; part of every CI run.
+short-rigs: .venv
+	$(PYTHON) -m bench.journal_damage --every 397 --seed $(SEED)
+	$(PYTHON) -m bench.journal_races --races 60 --seed $(SEED)
+	$(PYTHON) -m bench.operators race --rounds 2 --seed $(SEED)
+	$(PYTHON) -m bench.operators stop --rounds 3 --seed $(SEED)
+
 ## The real servers that tests meet (BIND, Postfix, …): Debian packages, installed where that may be done.
 servers:
 	@tests/servers/install.sh

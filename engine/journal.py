@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from engine import app
 from engine.contract import ExitCode
 from engine.report import moment, next_step, problem, shorten, wrap
+from engine.run.lease import holder
 from engine.run.salvage import Salvage, examine
 from engine.screen import Screen
 from engine.world import World
@@ -44,7 +45,7 @@ def command(arguments: Namespace, place: app.Place, by: Callable[[], str], scree
 
 def _salvage(arguments: Namespace, place: app.Place, by: str, screen: Screen, world: World, again: Again) -> int:
     folder, clock = place.state / app.migration_name(place.inventory), app.clock_for(place, world)
-    found = examine(folder, clock, {"host": world.host, "pid": str(world.process_id)})
+    found = examine(folder, clock, holder(world))
     if not found.why and not found.lost:
         screen.line(f"{found.keep:,} records; every digest is right: there is nothing to salvage.")
         screen.lines(next_step(again("status")))

@@ -390,7 +390,7 @@ def rehearse(migration: app.Migration, *, seed: int, faults: str, kills: Sequenc
         result.requests, result.said = stage.requests(), len(person.said)
         history = [json.loads(line) for line in command(["history", *words, "--json"])[1].splitlines()]
         result.changed = sum(record["kind"] == "settled" and record["body"]["acted"] for record in history)
-        result.twice = list(_twice(counters["effects"], history))
+        result.twice = list(twice(counters["effects"], history))
         status = person.status()
         result.tasks, result.parked = list(status["tasks"]), list(status["parked"])
         if not result.digest:
@@ -404,7 +404,7 @@ def _digest(answer: Any) -> Any:
     return answer["digest"] if isinstance(answer, Mapping) else answer
 
 
-def _twice(effects: Mapping[str, int], history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def twice(effects: Mapping[str, int], history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Effects that happened more often than the journal has acts for them on that thing."""
     acts: dict[str, set[str]] = {}
     for record in history:

@@ -268,6 +268,36 @@ class Child:
             self._process.stdin.close()
 
 
+class Pulse:
+    """Calls `beat` every `seconds`, in a thread of its own, until it is closed or `beat` raises.
+
+    What it raises is not told here: the driver meets the same at its next step.
+    """
+
+    def __init__(self, seconds: float, beat: Callable[[], None]) -> None:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._go_on, args=(seconds, beat), daemon=True)
+        self._thread.start()
+
+    def _go_on(self, seconds: float, beat: Callable[[], None]) -> None:
+        with contextlib.suppress(Exception):
+            while not self._over.wait(seconds):
+                beat()
+
+    def close(self) -> None:
+        """It beats no more when this has returned."""
+        self._over.set()
+        self._thread.join()
+
+
+def _machine() -> str:
+    """What process numbers are counted on: this start of the machine, and the container in it; "" where none tells."""
+    with contextlib.suppress(OSError):
+        start = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{start} {Path('/proc/self/ns/pid').readlink()}"
+    return ""
+
+
 @dataclass
 class World:
     """Everything of the machine that the engine may touch. Tests and the simulator hand in their own."""
@@ -278,7 +308,9 @@ class World:
     workers: Callable[[], Workers] = ThreadWorkers
     child: Callable[[Sequence[str], Mapping[str, str]], Child] = Child
     process_id: int = field(default_factory=os.getpid)
+    pulse: Callable[[float, Callable[[], None]], Pulse] = Pulse
     host: str = field(default_factory=platform.node)
+    machine: str = field(default_factory=_machine)
 
     @property
     def user(self) -> str:

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
+def _anybody_may() -> None:
+    """Outside of a run nobody holds anything."""
+
+
 #: A shared listing is believed this long.
 LISTING_AGE_MAX = timedelta(minutes=5)
 
@@ -56,6 +61,9 @@ class Site:
         self._generation = 0
         self._lock = threading.RLock()
         self._loading: dict[tuple[str, str], threading.Lock] = {}
+        #: asked by every client just before a request leaves that changes something – by those of many requests before
+        #: each; a run sets it. Refusal(LOCKED) when another has taken over: one that slept through its lease is silent
+        self.before_call: Callable[[], None] = _anybody_may
 
     def client(self, name: str) -> Any:
         """The client of a connection by its inventory name. Raises Rejected when the inventory does not name it."""

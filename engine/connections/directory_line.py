@@ -158,6 +158,7 @@ class Line:
         with self._lock:
             for again in (True, False):
                 line = self._connected()
+                self._site.before_call()
                 try:
                     found = act(line)
                     self._used_at = self._site.world.clock.now()

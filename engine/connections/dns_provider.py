@@ -153,6 +153,7 @@ class LexiconProvider:
             "create": lambda: provider.create_record(edit.kind, name, content),
             "update": lambda: provider.update_record(identifier, edit.kind, name, content),
             "delete": lambda: provider.delete_record(identifier)}
+        self._site.before_call()
         if self._asked(zone, f"{verb} {edit.kind}", act[verb], changes=True) is False:
             raise Rejected(self._name, f"{self._api} did not {verb} a {edit.kind} record of {zone}",
                            remedy="look at the host's own pages, or say dns: {provider: by_hand}")

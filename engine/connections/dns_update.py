@@ -142,6 +142,7 @@ class SignedUpdates:
             raise Unreachable(self._name, f"no connection to {server} for an update of {zone}") from None
         with line:
             line.setblocking(False)
+            self._site.before_call()
             try:
                 answer = dns.query.tcp(message, where, TCP_SECONDS, port, sock=line)
             except dns.tsig.PeerBadTime:

@@ -141,6 +141,7 @@ class Http:
             tried += 1
             try:
                 token = self.tokens.current() if self.tokens else None
+                self._site.before_call()
                 answer = self._send(method, url, body, headers or {}, token, read_seconds)
             except Unreachable as lost:  # no token: the request has not left either
                 why, wait = Said(lost.code, lost.text), lost.retry_after

@@ -141,6 +141,8 @@ class Pwsh:
 
     def _ask(self, request: Mapping[str, Any], what: str, seconds: float, *, write: bool) -> dict[str, Any]:
         assert self._child is not None
+        if write:
+            self._site.before_call()
         self._number += 1
         number = self._number
         self._child.send(json.dumps({"id": number, **request}).encode("ascii"))

@@ -78,6 +78,7 @@ class Smtp:
         data = message.as_bytes(policy=CRLF)
         with self._lock:
             line = self._addressed(to)
+            self._site.before_call()
             try:
                 code, words = line.data(data)
             except smtplib.SMTPDataError as error:

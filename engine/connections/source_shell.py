@@ -135,6 +135,8 @@ class SourceShell:
             raise
         except Exception as error:  # the exchange of keys for a SecureString: nothing has been asked yet
             raise self._judged(error, cmdlet, write=False) from None
+        if write:
+            self._site.before_call()
         clock = self._site.world.clock
         started, looks = clock.now(), 0
         try:

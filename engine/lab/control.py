@@ -156,7 +156,7 @@ class Control:
     # ------------------------------------------------------------------------------------------------- faults
 
     async def _kill(self, body: dict[str, Any]) -> Any:
-        self._faults.arm(int(body["pid"]), int(body["at"]), str(body["when"]))
+        self._faults.arm(int(body["pid"]), int(body["at"]), str(body["when"]), bool(body.get("stop")))
         return {"armed": True}
 
     async def _fault(self, body: dict[str, Any]) -> Any:

@@ -81,6 +81,7 @@ class Kill:
     pid: int
     ticket: int
     when: Literal["before", "after", "answered"]
+    stop: bool = False
 
 
 @dataclass
@@ -267,13 +268,16 @@ class Faults:
 
     # -------------------------------------------------------------------------------------------- kill switch
 
-    def arm(self, pid: int, at: int, when: str) -> None:
-        """SIGKILL `pid` at the at-th request from now. ValueError for a process that is not another single one."""
+    def arm(self, pid: int, at: int, when: str, stop: bool = False) -> None:
+        """SIGKILL `pid` at the at-th request from now; `stop`: SIGSTOP, and its request goes on as if nothing were.
+
+        ValueError for a process that is not another single one.
+        """
         if pid <= 1 or pid == os.getpid():
             raise ValueError(f"pid {pid} is not a process to be killed")
         if when not in ("before", "after", "answered"):
             raise ValueError(f"when: {when!r} is not before, after or answered")
-        self._kill = Kill(pid, self.requests + max(1, at), when)  # type: ignore[arg-type]
+        self._kill = Kill(pid, self.requests + max(1, at), when, stop)  # type: ignore[arg-type]
 
     async def arrived(self) -> None:
         """A request of any protocol has arrived; nothing has been done about it yet.
@@ -302,5 +306,5 @@ class Faults:
             return False
         self._kill = None
         with suppress(ProcessLookupError):  # it ended by itself in the meantime
-            os.kill(kill.pid, signal.SIGKILL)
-        return True
+            os.kill(kill.pid, signal.SIGSTOP if kill.stop else signal.SIGKILL)
+        return not kill.stop

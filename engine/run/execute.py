@@ -32,13 +32,12 @@ from engine.run.act import EACH_ROWS, HANDED_LOOK, Acting
 from engine.run.floor import ActJob, JudgeJob, Parked, ReadJob
 from engine.run.graph import Selection
 from engine.run.journal import Journal, Record
+from engine.run.lease import HEARTBEAT_SECONDS, holder
 from engine.run.plan import Preview
 from engine.run.preflight import Preflight, judge
 from engine.run.stand import Seen, Word, compare, look_at, read
 from engine.world import World
 
-#: How long the driver sits on finished work before it looks at its lease again, seconds.
-HEARTBEAT_SECONDS = 20.0
 #: Rows journalled in one transaction at most.
 GROUP_ROWS = 1000
 
@@ -364,8 +363,9 @@ def run(program: Program, site: Site, journal: Journal, world: World, *, selecti
     only what was consented before is done. Raises Refusal (locked, preflight, budget, stale plan, journal),
     Invalid, or Fault when the first reading already fails.
     """
-    journal.hold({"who": world.user, "host": world.host, "pid": str(world.process_id),
-                  "since": world.clock.now().isoformat(timespec="seconds")})
+    journal.hold(holder(world))
+    site.before_call = journal.confirm
+    pulse = world.pulse(HEARTBEAT_SECONDS, journal.heartbeat)
     try:
         preflight = Preflight(program, site, journal, world)
         findings = preflight.look_patiently(lambda: _kept(journal)) if wait else preflight.look()
@@ -387,4 +387,5 @@ def run(program: Program, site: Site, journal: Journal, world: World, *, selecti
             journal.consent(new, by=world.user)
         return driver.go(plan)
     finally:
+        pulse.close()
         journal.release()

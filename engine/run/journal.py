@@ -172,6 +172,19 @@ class Journal:
             self._fenced()
             self._db.execute("UPDATE head SET beat = max(beat, at, ?)", (now,))
 
+    def confirm(self) -> None:
+        """Just before a call that changes something over there: the lease is ours, and stays so while it is made.
+
+        Refusal(LOCKED) when another has taken over: this process has slept through its lease, and may not go on. Any
+        thread may ask. Costs a read; a sign of life older than a third of the lease is renewed first.
+        """
+        with self._reading():
+            fence, beat, kept = self._db.execute("SELECT fence, beat, holder FROM head").fetchone()
+        if fence != self._fence or not kept:
+            raise locked("this run no longer holds the migration", decode(kept) if kept else {})
+        if microseconds(self._clock.now()) - beat > LEASE_MICROSECONDS // 3:
+            self.heartbeat()
+
     def release(self) -> None:
         """Let another run hold it. Nothing happens when the lease is no longer ours."""
         if self._fence < 0:

@@ -7,16 +7,26 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from engine.contract import ExitCode, Problem, Refusal
+from engine.world import World
 
 #: A holder that was not heard of for so long may be replaced (safety promise B3).
 LEASE = timedelta(seconds=90)
+#: How often a holder says that it lives, seconds.
+HEARTBEAT_SECONDS = 20.0
 LEASE_MICROSECONDS = LEASE // timedelta(microseconds=1)
+
+
+def holder(world: World) -> dict[str, str]:
+    """How this process is named as the one that holds a migration."""
+    return {"who": world.user, "host": world.host, "machine": world.machine, "pid": str(world.process_id),
+            "since": world.clock.now().isoformat(timespec="seconds")}
 
 
 def replaceable(old: Mapping[str, str], new: Mapping[str, str], beat: int, now: int) -> bool:
     """Whether `new` may follow `old`, last heard of at `beat`: the lease ran out, or its process is gone from
     this host. Both times in microseconds."""
-    same_host = old.get("host") == new.get("host")
+    # two containers may have one name: their process numbers mean nothing to each other
+    same_host = all(old.get(name) == new.get(name) for name in ("host", "machine"))
     return now >= beat + LEASE_MICROSECONDS or (same_host and _gone(old.get("pid", "")))
 
 

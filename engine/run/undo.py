@@ -33,6 +33,7 @@ from engine.run.chain import Chain, Step
 from engine.run.guards import Verdict
 from engine.run.handing import joined, moved_on, told
 from engine.run.journal import Journal, Record
+from engine.run.lease import HEARTBEAT_SECONDS, holder
 from engine.run.preflight import check_identity
 from engine.run.stand import label
 from engine.run.undo_plan import Line, UndoPlan, UndoPreview, changed_text, lost, preview
@@ -354,8 +355,9 @@ def undo(program: Program, site: Site, journal: Journal, world: World, *, rows: 
     `consent` is shown the preview when it holds steps that nobody has consented to yet. Raises Refusal (locked, wrong
     tenant, everything on hold, unknown rows), or Fault when nothing can be read.
     """
-    journal.hold({"who": world.user, "host": world.host, "pid": str(world.process_id),
-                  "since": world.clock.now().isoformat(timespec="seconds")})
+    journal.hold(holder(world))
+    site.before_call = journal.confirm
+    pulse = world.pulse(HEARTBEAT_SECONDS, journal.heartbeat)
     try:
         check_identity(program, site, journal, world.clock.now())
         driver = Undo(program, site, journal, world, rows=rows, task=task, over_changes=over_changes, by=by,
@@ -372,4 +374,5 @@ def undo(program: Program, site: Site, journal: Journal, world: World, *, rows: 
             journal.consent(new, by=by)
         return driver.go()
     finally:
+        pulse.close()
         journal.release()

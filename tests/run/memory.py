@@ -77,6 +77,7 @@ class Thing(Module):
 
     def apply(self, site: Site, diff: Diff) -> State | Handover | None:
         side = remote(site)
+        site.before_call()
         key = self.key()
         faults = side.act_faults.get(key)
         fault = faults.pop(0) if faults else None
@@ -96,6 +97,7 @@ class Thing(Module):
         return None
 
     def restore(self, site: Site, diff: Diff, before: State | None) -> Handover | None:
+        site.before_call()
         side, key = remote(site), self.key()
         faults = side.act_faults.get(key)
         fault = faults.pop(0) if faults else None
