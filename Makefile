@@ -33,6 +33,8 @@ kill-rig: .venv
 	$(PYTHON) -m engine.lab.generate --type staged --mailboxes 30 --seed 1 $(RIG)
 	$(PYTHON) -m bench.kill_rig $(RIG)/playbook.yml --points 200 --seed $(SEED) --jobs 2
 
+.PHONY: journal-rigs operator-rigs short-rigs kill-matrix planted-bugs mutations
+
 ## Journal files: every byte flipped, every length cut, every write failing (strace), and 30 days of polling.
 journal-rigs: .venv
 	$(PYTHON) -m bench.journal_damage --seed $(SEED)
