@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.connections import Site
 from engine.connections.records import host, label_of
-from engine.contract import Change, Diff, Fault, Handover, Outlook, Rejected, State, Unknown, Waiting, Want
+from engine.contract import Change, Diff, Fault, Handover, Outlook, State, Unknown, Waiting, Want
 from engine.modules.base import Effect, Module, Reading, Undo
 
 if TYPE_CHECKING:
@@ -58,12 +58,6 @@ class RecordSet(Module):
             self.record()
         except ValueError as error:
             yield f"{'domain' if hasattr(self, 'domain') else 'name'}: {error}"
-
-    def read(self, site: Site) -> State | None:
-        found = self.read_many(site, [self])[self.key()]
-        if isinstance(found, Unknown):
-            raise Rejected("dns", found.reason)
-        return found
 
     @classmethod
     def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:

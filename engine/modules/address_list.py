@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from engine.connections import Site
-from engine.connections.directory_objects import Modification
-from engine.contract import Diff, Failing, Fault, Outlook, Rejected, State, Unknown, Want
-from engine.modules.base import Effect, Module, Reading, Undo
+from engine.connections.directory_objects import Modification, SourceRecipient
+from engine.contract import Diff, State, Want
+from engine.modules._recipient import OnRecipient
+from engine.modules.base import Effect, Undo
 
 
 @dataclass(frozen=True, kw_only=True)
-class AddressList(Module):
+class AddressList(OnRecipient):
     """A mailbox that is copied is not hidden from the address lists: hidden ones are not found (C-27).
 
     Whether it was hidden stays in `before`; a later task with `hidden: "{{ visible.before.hidden }}"` hides it again. A
@@ -36,27 +36,9 @@ class AddressList(Module):
     def want(self) -> Want:
         return {"hidden": self.hidden}
 
-    def read(self, site: Site) -> State | None:
-        found = self.read_many(site, [self])[self.key()]
-        if isinstance(found, Unknown):
-            raise Rejected("directory", found.reason)
-        return found
-
     @classmethod
-    def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
-        addresses = {module.key(): module.key().partition("/")[2] for module in modules}
-        found = site.directory.find(addresses.values())
-        answers: dict[str, Reading] = {}
-        for key, address in addresses.items():
-            one = found.get(address)
-            answers[key] = Unknown(str(one)) if isinstance(one, Fault) else (
-                None if one is None else {"hidden": one.hidden, "dn": one.dn})
-        return answers
-
-    def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
-        if state is None:
-            return Failing(f"the directory has no recipient {self.address}", "check the inventory's addresses")
-        return None
+    def state(cls, found: SourceRecipient) -> State:
+        return {"hidden": found.hidden, "dn": found.dn}
 
     def apply(self, site: Site, diff: Diff) -> None:
         before: Any = diff.before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, ClassVar
@@ -11,7 +11,7 @@ from engine.connections import Site
 from engine.connections.directory_checks import connection_points
 from engine.contract import Diff, Handover, State, Want
 from engine.modules._powershell import Call, carried_out, has_shell
-from engine.modules.base import Effect, Module, Reading, Undo
+from engine.modules.base import Effect, Module, Undo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,6 @@ class AutodiscoverUri(Module):
     def read(self, site: Site) -> State:
         found = connection_points(site).get(self._short())
         return {"uri": "", "point": False} if found is None else {"uri": found.uri, "point": True}
-
-    @classmethod
-    def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
-        return {module.key(): module.read(site) for module in modules}
 
     def by_hand(self, site: Site) -> bool:
         return not has_shell(site)

@@ -22,6 +22,7 @@ from engine.contract import (
     Fault,
     Handover,
     Outlook,
+    Rejected,
     State,
     Unknown,
     Want,
@@ -87,8 +88,16 @@ class Module:
         raise NotImplementedError
 
     def read(self, site: Site) -> State | None:
-        """How it is now; None: looked, and it does not exist. Raises Fault when it could not be told."""
-        raise NotImplementedError
+        """How it is now; None: looked, and it does not exist. Raises Fault when it could not be told.
+
+        A module says this or `read_many`; one that answers for many at once is asked here for itself alone.
+        """
+        if type(self).read_many.__func__ is Module.read_many.__func__:  # type: ignore[attr-defined]
+            raise NotImplementedError(f"{type(self).__name__} says neither read nor read_many")
+        found = self.read_many(site, [self]).get(self.key(), Unknown("the remote side did not answer for it"))
+        if isinstance(found, Unknown):
+            raise Rejected(self.connection, found.reason)
+        return found
 
     def apply(self, site: Site, diff: Diff) -> State | Handover | None:
         """Make it so. May run twice. Returns a Handover where only a person can act; a State where the journal is

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, ClassVar
 
 from engine.connections import Site
-from engine.connections.directory_objects import Modification, target
-from engine.contract import Diff, Failing, Fault, Outlook, Rejected, State, Unknown, Want
-from engine.modules.base import Effect, Module, Reading, Undo
+from engine.connections.directory_objects import Modification, SourceRecipient, target
+from engine.contract import Diff, Fault, State, Want
+from engine.modules._recipient import OnRecipient
+from engine.modules.base import Effect, Undo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forwarding(Module):
+class Forwarding(OnRecipient):
     """The recipient's targetAddress is the cloud mailbox's routing address (S-30).
 
     The migration service sets it when a staged copy starts; where it has, there is nothing to do. Its state names the
@@ -45,27 +46,9 @@ class Forwarding(Module):
     def want(self) -> Want:
         return {"target_address": target(self.target_address)}
 
-    def read(self, site: Site) -> State | None:
-        found = self.read_many(site, [self])[self.key()]
-        if isinstance(found, Unknown):
-            raise Rejected("directory", found.reason)
-        return found
-
     @classmethod
-    def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
-        addresses = {module.key(): module.key().partition("/")[2] for module in modules}
-        found = site.directory.find(addresses.values())
-        answers: dict[str, Reading] = {}
-        for key, address in addresses.items():
-            one = found.get(address)
-            answers[key] = Unknown(str(one)) if isinstance(one, Fault) else (
-                None if one is None else {"target_address": one.target_address, "dn": one.dn, "object": one.guid})
-        return answers
-
-    def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
-        if state is None:
-            return Failing(f"the directory has no recipient {self.address}", "check the inventory's addresses")
-        return None
+    def state(cls, found: SourceRecipient) -> State:
+        return {"target_address": found.target_address, "dn": found.dn, "object": found.guid}
 
     def remark(self, state: State | None) -> str:
         """S-26: the batch sets it at its start, where the endpoint's account may (S-04)."""

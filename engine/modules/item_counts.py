@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Annotated, ClassVar
 
 from engine.connections import Site
-from engine.contract import Diff, Fault, Outlook, Rejected, State, Unknown, Waiting, Want
+from engine.contract import Diff, Fault, Outlook, State, Unknown, Waiting, Want
 from engine.modules.base import Effect, Module, Reading, Reads, Undo
 
 
@@ -42,12 +42,6 @@ class ItemCounts(Module):
 
     def want(self) -> Want:
         return {"agree": True}
-
-    def read(self, site: Site) -> State | None:
-        found = self.read_many(site, [self])[self.key()]
-        if isinstance(found, Unknown):
-            raise Rejected("ews", found.reason)
-        return found
 
     def outlook(self, state: State | None, diff: Diff) -> Outlook:
         counted = state or {}

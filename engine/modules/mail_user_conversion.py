@@ -14,11 +14,9 @@ from engine.connections.directory_objects import REMOVED, SET, Attributes, Modif
 from engine.contract import (
     Change,
     Diff,
-    Failing,
     Fault,
     Handover,
     Includes,
-    Outlook,
     Plain,
     Rejected,
     State,
@@ -27,6 +25,7 @@ from engine.contract import (
     difference,
 )
 from engine.modules import _mail_user
+from engine.modules._recipient import OnRecipient
 from engine.modules.base import Effect, Module, Reading, Reads, Undo
 
 #: What a directory answers that does not take all of a conversion in one request (RFC 4511, appendix A).
@@ -34,7 +33,7 @@ _NOT_TOGETHER = frozenset({"unwillingToPerform", "objectClassViolation", "constr
 
 
 @dataclass(frozen=True, kw_only=True)
-class MailUserConversion(Module):
+class MailUserConversion(OnRecipient):
     """Turn a mailbox into a mail user in one atomic change of its directory object (S-27 to S-32).
 
     targetAddress is the cloud mailbox's, whose addresses become proxies beside all that were there; the source's and
@@ -98,12 +97,6 @@ class MailUserConversion(Module):
         return _mail_user.Target(self.routing_address.lower(), tuple(map(str.lower, self.cloud_addresses)),
                                  self.cloud_legacy_dn, UUID(self.cloud_guid))
 
-    def read(self, site: Site) -> State | None:
-        found = self.read_many(site, [self])[self.key()]
-        if isinstance(found, Unknown):
-            raise Rejected("directory", found.reason)
-        return found
-
     @classmethod
     def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
         """One search for many, with every attribute that is to be saved."""
@@ -116,11 +109,6 @@ class MailUserConversion(Module):
             one = found.get(address)
             answers[key] = Unknown(str(one)) if isinstance(one, Fault) else None if one is None else _state(*one)
         return answers
-
-    def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
-        if state is None:
-            return Failing(f"the directory has no recipient {self.address}", "check the inventory's addresses")
-        return None
 
     def by_hand(self, site: Site) -> bool:
         return bool(site.directory.conversion == "script")

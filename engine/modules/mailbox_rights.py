@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from engine.connections import Site
 from engine.connections.directory_rights import MailboxRights as Granted
 from engine.connections.directory_rights import rights as granted
-from engine.contract import Diff, Failing, Fault, Handover, Outlook, State, Unknown, Want
+from engine.contract import Diff, Failing, Handover, Outlook, State, Unknown, Want
 from engine.modules._powershell import AS_IT_IS, Call, Word, carried_out, has_shell, quoted, run, script, steps
 from engine.modules.base import Effect, Module, Reading, Reads, Undo
 from engine.modules.outlook_anywhere import Release
@@ -54,12 +54,6 @@ class MailboxRights(Module):
 
     def want(self) -> Want:
         return {"missing": ()}
-
-    def read(self, site: Site) -> State | None:
-        found = self.read_many(site, [self])[self.key()]
-        if isinstance(found, Unknown):
-            raise Fault("directory", found.reason)
-        return found
 
     @classmethod
     def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:

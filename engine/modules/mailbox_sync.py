@@ -49,12 +49,6 @@ class MailboxSync(Module):
     def want(self) -> Want:
         return {"state": AtLeast("synced", SYNC_LADDER)}
 
-    def read(self, site: Site) -> State | None:
-        found = self.read_many(site, [self])[self.key()]
-        if isinstance(found, Unknown):
-            raise Rejected("exchange_online", found.reason)
-        return found
-
     def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
         if state is None:
             return Waiting(f"{f'the batch {self.batch} does not list' if self.batch else 'no batch lists'} it yet")

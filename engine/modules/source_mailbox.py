@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 
 from engine.connections import Site
-from engine.contract import Diff, Failing, Fault, Outlook, Rejected, State, Unknown, Want
+from engine.contract import Diff, Failing, Fault, Outlook, State, Unknown, Want
 from engine.modules.base import Effect, Module, Reading, Undo
 
 
@@ -35,12 +35,6 @@ class SourceMailbox(Module):
 
     def want(self) -> Want:
         return {"wrong": ()}
-
-    def read(self, site: Site) -> State | None:
-        found = self.read_many(site, [self])[self.key()]
-        if isinstance(found, Unknown):
-            raise Rejected("directory", found.reason)
-        return found
 
     @classmethod
     def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:

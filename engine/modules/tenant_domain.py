@@ -50,12 +50,6 @@ class TenantDomain(Module):
     def want(self) -> Want:
         return {"state": AtLeast(self.state, LADDER)}
 
-    def read(self, site: Site) -> State | None:
-        found = self.read_many(site, [self])[self.key()]
-        if isinstance(found, Unknown):
-            raise TypeError("read_many answers faults only to its own callers")
-        return found
-
     def apply(self, site: Site, diff: Diff) -> None:
         if diff.before is None:
             site.graph.add_domain(self._name())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, ClassVar
@@ -11,7 +10,7 @@ from engine.connections import Site
 from engine.connections.directory_checks import voices
 from engine.contract import Diff, Handover, State, Want
 from engine.modules._powershell import Call, carried_out, has_shell
-from engine.modules.base import Effect, Module, Reading, Undo
+from engine.modules.base import Effect, Module, Undo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +41,6 @@ class UnifiedMessaging(Module):
         if found is None:
             return {"enabled": False}
         return {"enabled": True, "policy": found.policy, "dial_plan": found.dial_plan, "extensions": found.extensions}
-
-    @classmethod
-    def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
-        return {module.key(): module.read(site) for module in modules}
 
     def by_hand(self, site: Site) -> bool:
         return not has_shell(site)
