@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import csv
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from engine.connections.endpoint import SignIn, opened, untrusted
@@ -23,6 +23,8 @@ from engine.contract import Denied, Rejected, Unreachable
 
 if TYPE_CHECKING:
     from engine.connections import Site
+
+T = TypeVar("T")
 
 RIGHTS = "Full Access to the mailbox (Add-MailboxPermission), or Receive-As on its database"
 ANSWER_SECONDS = 120
@@ -82,27 +84,20 @@ class Ews:
                 raise Rejected(self._name, f"{self._settings['file']} does not list {address}",
                                remedy="export the list anew and name it under connections: ews: file:")
             return listed[address.lower()]
-        return Counted(self._total(address), self._site.world.clock.now())
+        from engine.connections.ews_folders import total_count
+
+        return Counted(self._asked(total_count, address), self._site.world.clock.now())
 
     def automatic_reply(self, address: str) -> AutomaticReply:
         """The out-of-office setting of a mailbox, with its texts: people's words, so nothing of it is recorded.
 
         Raises as `count` does, and Rejected with a list in place of the service: Exchange 2003 cannot be asked.
         """
-        import requests
-        from exchangelib.errors import EWSError
-
-        from engine.connections.ews_folders import automatic_reply
-
         if self._settings.get("provider") == "list":
             raise Rejected(self._name, "a list tells no out-of-office texts", remedy="ask the users to set them anew")
-        self._sign_in.check()
-        try:
-            state, inside, outside, start, end = automatic_reply(self._configuration(), address)
-        except requests.RequestException as error:
-            self._not_reached(error)
-        except EWSError as error:
-            self._refused(error, address)
+        from engine.connections.ews_folders import automatic_reply
+
+        state, inside, outside, start, end = self._asked(automatic_reply, address)
         return AutomaticReply(state, inside, outside, *((start, end) if state == "Scheduled" else (None, None)))
 
     # -------------------------------------------------------------------------------------------- by a list
@@ -136,15 +131,14 @@ class Ews:
 
     # ----------------------------------------------------------------------------------------- by the service
 
-    def _total(self, address: str) -> int:
+    def _asked(self, ask: Callable[[Any, str], T], address: str) -> T:
+        """One question about a mailbox; what the library raises about its answer as a Fault."""
         import requests
         from exchangelib.errors import EWSError
 
-        from engine.connections.ews_folders import total_count
-
         self._sign_in.check()
         try:
-            return total_count(self._configuration(), address)
+            return ask(self._configuration(), address)
         except requests.RequestException as error:
             self._not_reached(error)
         except EWSError as error:

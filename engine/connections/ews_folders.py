@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import requests
 from exchangelib import BASIC, DELEGATE, NTLM, UTC, Account, Build, Configuration, Credentials, FailFast, Version
-from exchangelib.errors import ErrorItemNotFound, TransportError
+from exchangelib.errors import ErrorItemNotFound, MalformedResponseError, TransportError
 from exchangelib.fields import FieldPath
 from exchangelib.folders import DEEP, Folder, MsgFolderRoot, Root
 from exchangelib.items import ID_ONLY
@@ -22,6 +22,8 @@ from requests.adapters import HTTPAdapter
 
 #: Folders in one answer (Exchange 2010 and later; before, all come at once).
 PAGE_FOLDERS = 1000
+#: More pages than any mailbox has: Exchange allows 10,000 folders below one ("Exchange Online limits").
+PAGES_MAX = 100
 
 # At any level it may write requests, with their headers, into a log. Faults say what is worth saying.
 logging.getLogger("exchangelib").setLevel(logging.CRITICAL + 1)
@@ -36,6 +38,22 @@ class _Trusting(HTTPAdapter):
         options["verify"] = self.authorities.get(urlsplit(str(request.url)).netloc, True)
         options["proxies"] = {}  # the source lies inside; the environment's proxy leads outside
         return super().send(request, *arguments, **options)
+
+
+class _Forward(FindFolder):  # type: ignore[misc]
+    """Pages that come to an end: the library goes on for ever where a server says "there is more" each time."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._reached, self._pages = 0, 0
+
+    def _get_page(self, message: Any) -> tuple[Any, int | None]:
+        page, offset = super()._get_page(message)
+        self._pages += 1
+        if offset is not None and (offset <= self._reached or self._pages >= PAGES_MAX):
+            raise MalformedResponseError("the pages of folders do not come to an end")
+        self._reached = offset or self._reached
+        return page, offset
 
 
 def configuration(url: str, user: str, password: str, *, build: tuple[int, int, int, int], ca_file: str | None,
@@ -71,6 +89,8 @@ def automatic_reply(service: Any, address: str) -> tuple[str, str, str, Any, Any
     """State (Enabled, Scheduled, Disabled), both texts (HTML), start and end of a mailbox's automatic reply."""
     account = Account(address, config=service, autodiscover=False, access_type=DELEGATE, default_timezone=UTC)
     found = account.oof_settings
+    if found is None:
+        raise MalformedResponseError("the answer holds no settings")
     return (str(found.state), str(found.internal_reply or ""), str(found.external_reply or ""), found.start, found.end)
 
 
@@ -86,7 +106,7 @@ def total_count(service: Any, address: str) -> int:
     account = Account(address, config=service, autodiscover=False, access_type=DELEGATE, default_timezone=UTC)
     top = MsgFolderRoot(root=Root(account=account))
     top.to_id()  # before it becomes a key: its hash changes when it first learns its own id
-    found = FindFolder(account=account, page_size=PAGE_FOLDERS).call(
+    found = _Forward(account=account, page_size=PAGE_FOLDERS).call(
         folders=[top], additional_fields={FieldPath(field=Folder.get_field_by_fieldname("total_count"))},
         restriction=None, shape=ID_ONLY, depth=DEEP, max_items=None, offset=0)
     counts = []

@@ -214,13 +214,10 @@ class Http:
                         raise _UselessError(f"the answer is larger than {ANSWER_BYTES_MAX // 2**20} MiB")
                     if (world.clock.now() - begun).total_seconds() > max(ANSWER_SECONDS_MAX, read_seconds):
                         raise _LostError("the answer did not end in time")
-                answer = Answer(response.status_code, response.headers, _parsed(bytes(content)))
                 self._compare_clocks(response.headers.get("Date"), begun)
         except requests.RequestException as error:
             self._sort(error, url)
-        if answer.status < 300 and isinstance(answer.data, str):
-            raise _UselessError("the answer is not JSON")
-        return answer
+        return _answer(response.status_code, response.headers, bytes(content))
 
     def _compare_clocks(self, date: str | None, begun: datetime) -> None:
         """The service's own clock, of a second's precision (RFC 9110, section 6.6.1), against ours."""
@@ -312,6 +309,13 @@ def _proxy(environment: Mapping[str, str], url: str) -> str | None:
         if name == "*" or (name and (host == name or host.endswith("." + name))):
             return None
     return environment.get("HTTPS_PROXY") or environment.get("https_proxy") or None
+
+
+def _answer(status: int, headers: Mapping[str, str], content: bytes) -> Answer:
+    answer = Answer(status, headers, _parsed(content))
+    if status < 300 and isinstance(answer.data, str):
+        raise _UselessError("the answer is not JSON")
+    return answer
 
 
 def _parsed(content: bytes) -> Any:

@@ -1,7 +1,7 @@
 """What is fed with any bytes at all, and the only exceptions that may come out of it.
 
-Each target is the product's own reader or client; where bytes come over a line, the line is a carrier in memory that
-hands over an answer with these bytes as its body. Everything else an input raises is a bug (safety notes, C7, E1, F).
+Each target is the product's own reader or client; those of the services are in `services.py`. Everything else an input
+raises is a bug (safety notes, C7, E1, F).
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ import contextlib
 import json
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import dns.exception
 import dns.message
 import dns.name
 import dns.rdatatype
-import requests
-from requests.adapters import BaseAdapter
 
-from engine.connections import Site, batch_csv
+from engine.connections import batch_csv
 from engine.connections.dns_answers import held
 from engine.connections.dns_lookup import Asked
 from engine.contract import Fault, Invalid
@@ -28,50 +26,10 @@ from engine.language import source
 from engine.language.expressions import Wrong
 from engine.language.operations import NO_OUTPUTS, Scope, Unusable
 from engine.language.template import PlainNames, compile_text
-from engine.world import StillClock, World
+from tests.fuzz.services import TENANT, Json, Soap
 
-START = datetime(2026, 11, 2, 7, 0, tzinfo=UTC)
-TENANT = "9a1e0000-0000-4000-8000-000000000001"
 NAMES = PlainNames({"target": "contoso.com", "n": "5", "names": ("b", "a"), "deep": {"a": {"b": 1}}, "no": False,
                     "data": "{{ target }}"})
-
-
-class Carrier(BaseAdapter):
-    """Answers every request with `body`, as a server would."""
-
-    def __init__(self, content_type: str) -> None:
-        super().__init__()
-        self.content_type = content_type
-        self.body = b""
-        self.status = 200
-
-    def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
-        import io
-
-        from urllib3 import HTTPResponse
-
-        answer = requests.Response()
-        answer.status_code = self.status
-        answer.headers["Content-Type"] = self.content_type
-        answer.raw = HTTPResponse(io.BytesIO(self.body), headers=answer.headers, preload_content=False,
-                                  status=self.status)
-        answer.url = str(request.url)
-        answer.request = request
-        return answer
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def _site() -> Site:
-    settings = {"url": "https://service.test", "authority": "https://sign-in.test", "client_id": "app",
-                "client_secret": "x"}
-    return Site({"graph": settings, "exchange_online": settings,
-                 "dns": {"provider": "by_hand", "servers": {"contoso.com": ["192.0.2.53"]}},
-                 "ews": {"url": "https://mail.test/EWS/Exchange.asmx", "user": "u", "password": "p",
-                         "version": "2010", "authentication": "basic"}},
-                {"tenant": {"id": TENANT, "domain": "contoso.onmicrosoft.com"}},
-                World(clock=StillClock(START), random=random.Random(1), environment={}))
 
 
 def yaml(data: bytes) -> None:
@@ -99,67 +57,6 @@ def plan(data: bytes) -> None:
         parse(data, "plan.json")
 
 
-class _Json:
-    """The two cloud clients, each asked for listings and for an error's words."""
-
-    def __init__(self) -> None:
-        self.site = _site()
-        self.carrier = Carrier("application/json")
-        for client in (self.site.graph, self.site.exchange_online):
-            client._http.session.mount("https://", self.carrier)
-            client._http.tokens = None
-
-    def __call__(self, data: bytes) -> None:
-        exchange, graph = self.site.exchange_online, self.site.graph
-        calls: tuple[Callable[[], Any], ...] = (
-            exchange.migration_users, exchange.migration_batches, exchange.recipients, exchange.endpoints,
-            exchange.groups, exchange.accepted_domains, lambda: exchange.item_counts(["anna@contoso.com"]),
-            lambda: exchange.user_statistics(["anna@contoso.com"]), lambda: exchange.message_trace(START),
-            graph.users, graph.skus, graph.domains, graph.organization)
-        self.carrier.body = data
-        self.site.forget()
-        self.carrier.status = 200
-        for call in calls:
-            with contextlib.suppress(Fault):
-                call()
-        for self.carrier.status in (400, 403):
-            with contextlib.suppress(Fault):
-                exchange.invoke("Get-MigrationBatch")
-            with contextlib.suppress(Fault):
-                graph.users()
-
-
-class _Soap:
-    """The source's Exchange Web Services, by the library and what is made of its errors."""
-
-    def __init__(self) -> None:
-        from engine.connections import ews_folders
-
-        self.site = _site()
-        carrier = self.carrier = Carrier("text/xml; charset=utf-8")
-
-        class Mounted(ews_folders._Trusting):
-            def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
-                return carrier.send(request)
-
-        self.adapter = Mounted
-
-    def __call__(self, data: bytes) -> None:
-        from exchangelib.protocol import BaseProtocol
-
-        from engine.connections import ews_folders
-
-        self.carrier.status = 500 if len(data) % 5 == 4 else 200
-        self.carrier.body = data
-        ews_folders._Trusting, kept = self.adapter, ews_folders._Trusting  # type: ignore[misc]
-        try:
-            with contextlib.suppress(Fault):
-                self.site.ews.count("anna@contoso.com")
-        finally:
-            ews_folders._Trusting = kept  # type: ignore[misc]
-            BaseProtocol.HTTP_ADAPTER_CLS = kept
-
-
 class _Dns:
     """An answer's bytes, as they come from a socket, and what is made of them."""
 
@@ -179,7 +76,7 @@ def made(name: str) -> Callable[[bytes], None]:
     """A target, ready to be fed."""
     kinds: dict[str, Callable[[], Callable[[bytes], None]]] = {
         "yaml": lambda: yaml, "csv": lambda: csv, "expression": lambda: expression, "plan": lambda: plan,
-        "json": _Json, "soap": _Soap, "dns": _Dns}
+        "json": Json, "soap": Soap, "dns": _Dns}
     return kinds[name]()
 
 
@@ -234,6 +131,7 @@ def _replaced(document: Any, rng: random.Random) -> Any:
 NAMES_OF_TARGETS = ("yaml", "csv", "expression", "plan", "json", "soap", "dns")
 
 
+@cache
 def seeds(name: str) -> list[bytes]:
     """What a fuzzer starts from: small inputs that are right."""
     import dns.rrset
@@ -248,6 +146,18 @@ def seeds(name: str) -> list[bytes]:
     folders = ('<m:RootFolder TotalItemsInView="1" IncludesLastItemInRange="true"><t:Folders><t:Folder>'
                '<t:FolderId Id="a" ChangeKey="b"/><t:TotalCount>12</t:TotalCount></t:Folder></t:Folders>'
                "</m:RootFolder>")
+    replies = ('<?xml version="1.0"?><s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
+               '<GetUserOofSettingsResponse xmlns="http://schemas.microsoft.com/exchange/services/2006/messages">'
+               '<ResponseMessage ResponseClass="Success"><ResponseCode>NoError</ResponseCode></ResponseMessage>'
+               '<OofSettings xmlns="http://schemas.microsoft.com/exchange/services/2006/types">'
+               "<OofState>Scheduled</OofState><ExternalAudience>All</ExternalAudience><Duration>"
+               "<StartTime>2026-11-01T00:00:00Z</StartTime><EndTime>2026-11-09T00:00:00Z</EndTime></Duration>"
+               "<InternalReply><Message>away</Message></InternalReply>"
+               "<ExternalReply><Message>away</Message></ExternalReply></OofSettings>"
+               "<AllowExternalOof>All</AllowExternalOof></GetUserOofSettingsResponse></s:Body></s:Envelope>")
+    grow = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 9))
+    bomb = (f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e0 "lol">{grow}]>'
+            + envelope.format("Error", "&e8;", "").removeprefix('<?xml version="1.0"?>')).encode()
     answer = dns.message.make_response(dns.message.make_query("contoso.com.", "MX"))
     answer.flags |= 0x0400
     answer.answer.append(dns.rrset.from_text("contoso.com.", 300, "IN", "MX", "10 mail.contoso.com."))
@@ -271,7 +181,7 @@ def seeds(name: str) -> list[bytes]:
                  b'["00"], "rows": [], "order": [], "playbook_file": "p", "inventory_file": "i", "extra_vars": {}}'],
         "json": [json.dumps({"value": [row]}).encode(), json.dumps(error).encode(),
                  json.dumps({"responses": [{"id": "0", "status": 200, "body": {"value": [row]}}]}).encode()],
-        "soap": [envelope.format("Success", "NoError", folders).encode(),
-                 envelope.format("Error", "ErrorServerBusy", "").encode()],
+        "soap": [envelope.format("Success", "NoError", folders).encode(), replies.encode(),
+                 envelope.format("Error", "ErrorServerBusy", "").encode(), bomb],
         "dns": [answer.to_wire()],
     }[name]
