@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from engine.contract import ExitCode
-from engine.report import ENDINGS, PHASES, findings, moment, named, recap, with_remedy, wrap
+from engine.report import ENDINGS, PHASES, findings, moment, named, recap, value, with_remedy, wrap
 from engine.rows import as_csv
 from engine.run.journal import Record
 from engine.run.standing import SPOKEN, Line, ParkedRow, Standing, tell
-from engine.screen import plain
+from engine.screen import plain, visible
 
 #: Parked things shown in full; the rest is counted.
 GROUPS_MAX = 25
@@ -122,12 +122,13 @@ def stopped_lines(members: Sequence[ParkedRow], again: Callable[..., str]) -> It
 
 
 def status_csv(found: Standing) -> Iterator[str]:
-    """One line a parked row, then one a task and phase; for a spreadsheet."""
+    """One line a parked row, then one a task and phase; for a spreadsheet. A line feed in a cell makes no line."""
     rows: list[Sequence[Any]] = [
         [each.phase, each.task, each.row, "", each.what, each.reason, each.remedy, each.until] for each in found.parked]
     rows += [[phase, task.label, "", task.counts[phase], "", "", "", None]
              for task in found.tasks for phase in PHASES if task.counts.get(phase)]
-    yield from as_csv(["phase", "task", "row", "count", "what", "reason", "remedy", "until"], rows).splitlines()
+    shown = ([None if cell is None else visible(value(cell)) for cell in row] for row in rows)
+    yield from as_csv(["phase", "task", "row", "count", "what", "reason", "remedy", "until"], shown).splitlines()
 
 
 def answer_to(members: Sequence[ParkedRow], again: Callable[..., str]) -> str:

@@ -217,8 +217,14 @@ def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Plain]]) -> str:
     return out.getvalue()
 
 
+#: What a spreadsheet takes for the beginning of a formula, or passes over before one; the full-width forms become
+#: the narrow ones in some of them.
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+
+
 def _inert(cell: str) -> str:
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+    """An apostrophe before it: a spreadsheet shows the text, and a reader takes one apostrophe away."""
+    return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell
 
 
 def variables(arguments: Namespace, place: app.Place, extra_vars: Mapping[str, str], screen: Screen, world: World,

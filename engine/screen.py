@@ -15,9 +15,15 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, TextIO
 
-#: C0, DEL and C1 controls; marks that reorder or hide text; line separators; halves of surrogate pairs.
+#: C0, DEL and C1 controls; halves of surrogate pairs; line separators; marks that reorder, join or hide text (general
+#: category Cf); what stands for nothing that is seen (Default_Ignorable_Code_Point but for the variation selectors
+#: that emoji use; the blank of Braille) and noncharacters, which a terminal draws as it likes.
 UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]")
+    "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5"
+    "\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ud800-\udfff\ufdd0-\ufdef\ufeff\uffa0"
+    "\ufff0-\ufffb\ufffe\uffff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff" + "".join(
+        f"{chr(plane << 16 | 0xFFFE)}{chr(plane << 16 | 0xFFFF)}" for plane in range(1, 17)) + "]")
 
 
 def visible(text: str) -> str:

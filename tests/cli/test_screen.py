@@ -17,15 +17,23 @@ from engine.screen import Screen, as_json, visible
 @given(st.text())
 def test_visible_text_holds_nothing_that_acts(text: str) -> None:
     shown = visible(text)
-    assert all(unicodedata.category(sign) not in ("Cc", "Cs", "Zl", "Zp") for sign in shown)
+    assert all(unicodedata.category(sign) not in ("Cc", "Cf", "Cs", "Zl", "Zp") for sign in shown)
     assert all(unicodedata.bidirectional(sign) not in (
         "LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI") for sign in shown)
     shown.encode("utf-8")
 
 
-@given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S", "Zs"])))
+#: letters and a symbol by category that show nothing
+BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+
+
+@given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S", "Zs"], exclude_characters=BLANK)))
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert visible(text) == text
+
+
+def test_what_shows_nothing_is_shown() -> None:
+    assert visible(f"a{BLANK}b\U000e0041\ufffe") == r"a\u115f\u1160\u2800\u3164\uffa0b\U000e0041\ufffe"
 
 
 def test_escape_sequences_and_reversed_text_are_shown() -> None:

@@ -1,0 +1,38 @@
+"""Many command lines in one process, as if typed one after the other: `python -m tests.hostile.driver JOB.json`.
+
+The job is a list of command lines, or of mappings with `words` and `user` (who the environment says is at work). Prints
+what the commands print, and their number before each; a traceback of a bug goes to the same terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine.cli import main
+from engine.world import StillClock, World
+
+
+def run() -> int:
+    bugs = 0
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # as `engine.cli.run` does
+    for number, job in enumerate(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))):
+        sys.stdout.write(f"@{number}\n")
+        world = World(environment={"USER": job.get("user", "maria")})
+        if job.get("still"):
+            world.clock = StillClock(datetime(2026, 3, 2, 9, 0, tzinfo=UTC))
+        try:
+            main(job["words"], sys.stdout, sys.stderr, world)
+        except Exception:
+            bugs += 1
+            sys.stdout.write(ascii(traceback.format_exc()[-1500:]) + "\nBUG\n")
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return min(bugs, 100)
+
+
+sys.exit(run())
