@@ -8,7 +8,7 @@ SEED := 1
 COUNT := 20
 EXECUTIONS := 1000000
 
-.PHONY: rehearsal rehearsal-large kill-rig servers test coverage-teeth fuzz canaries bench lock schemas docs wheel-test clean
+.PHONY: rehearsal rehearsal-large kill-rig servers test coverage-teeth fuzz canaries hostile bench lock schemas docs wheel-test clean
 
 .venv: requirements.lock
 	python3 -m venv .venv
@@ -75,6 +75,10 @@ fuzz: .venv
 ## Canaries for secrets through every failure path, in every spelling; the short form is part of `make test`.
 canaries: .venv
 	$(PYTHON) -m tests.canaries
+
+## Every hostile string in every outside field, on a pseudo-terminal; the short form is part of `make test`.
+hostile: .venv
+	$(PYTHON) -m tests.hostile
 
 ## The engine's own work per task row, and the plan of 4,300 mailboxes with the requests it asks.
 bench: .venv

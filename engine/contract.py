@@ -184,7 +184,8 @@ class Problem:
     """One thing that is wrong, worded for the person who can mend it.
 
     `summary` never changes for one kind of fault ("unknown parameter"); `found` says what stands there, `remedy`
-    what would work ("Did you mean «values»?"), `next_command` what to type. `line_text` is the line itself.
+    what would work ("Did you mean «values»?"), `next_command` what to type. `line_text` is the line itself. `lines`
+    stand below, each on a line of its own: a line feed in any of the texts is data, and makes none.
     """
 
     summary: str
@@ -194,6 +195,7 @@ class Problem:
     next_command: str = ""
     line_text: str = ""
     severity: Literal["error", "warning"] = "error"
+    lines: tuple[str, ...] = ()
 
 
 class Invalid(Exception):

@@ -115,7 +115,7 @@ def stopped_lines(members: Sequence[ParkedRow], again: Callable[..., str]) -> It
         yield f"      {first.handover['title']}:"
         # Rows that are handed over together differ in their lines: none of them may be missed.
         texts = dict.fromkeys(str(each.handover["text"]) for each in members if each.handover)
-        for line in "".join(texts).splitlines():
+        for line in "".join(texts).removesuffix("\n").split("\n"):
             yield f"        {line}"  # to be copied: never wrapped
     if command := answer_to(members, again):
         yield f"      {command}"

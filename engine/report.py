@@ -157,9 +157,9 @@ def problem(found: Problem) -> Iterator[str]:
             yield f"{found.mark.line} | {text}".rstrip()
             yield f"{gutter} | {' ' * column}{'^' * max(1, min(found.mark.length, len(text) - column))}"
     first = found.found if not found.found or found.found[-1] in ".?!:" else found.found + "."
-    said = " ".join(part for part in (first, found.remedy) if part)
-    for part in said.splitlines():
-        yield from wrap(part)
+    yield from wrap(f"{first} {found.remedy}")
+    for each in found.lines:
+        yield from wrap(each)
     if found.next_command:
         yield f"    {found.next_command}"
 

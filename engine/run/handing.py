@@ -22,7 +22,7 @@ def joined(handovers: Sequence[Handover]) -> Handover:
         return first
     ordered = sorted(handovers, key=lambda each: not each.urgent)
     texts = list(dict.fromkeys(each.text for each in ordered))
-    lines = [text.splitlines() for text in texts]
+    lines = [text.removesuffix("\n").split("\n") for text in texts]  # other separators are data of a line
     head = _common(lines) if len(texts) > 1 else []
     body = [line for each in lines for line in each[len(head):]]
     titles = list(dict.fromkeys(each.title for each in ordered))

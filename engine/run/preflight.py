@@ -158,9 +158,8 @@ def judge(findings: Iterable[Finding]) -> None:
         if found.liftable and len(refused) > 1:
             lines.append(f"A named person may lift it: {lift_command(found)}")
     raise Refusal(ExitCode.REFUSED if told else ExitCode.SOME_FAILED, Problem(
-        "the preflight refuses" if told else "the preflight could not tell", found="\n".join(lines),
-        remedy="\nNothing was changed." + (
-            f" A named person may lift {liftable.check}." if liftable and len(refused) == 1 else ""),
+        "the preflight refuses" if told else "the preflight could not tell", lines=(*lines, "Nothing was changed." + (
+            f" A named person may lift {liftable.check}." if liftable and len(refused) == 1 else "")),
         next_command=lift_command(liftable)
         if liftable and len(refused) == 1 else "mailmove doctor" if told else "mailmove apply"))
 

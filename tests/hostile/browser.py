@@ -32,7 +32,7 @@ class Listener:
                 self.end_headers()
                 self.wfile.write(b"document.title='Pwned'")
 
-            def log_message(self, format: str, *arguments: object) -> None:
+            def log_message(self, *arguments: object) -> None:
                 """Says nothing."""
 
         self.noted = noted
