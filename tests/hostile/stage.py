@@ -75,7 +75,7 @@ class Stage:
         self.lab.post("/fault", kind="deny", match=REFUSED[number % len(REFUSED)], times=1 + number % 3)
         self.lab.post("/fault", kind="account", account="migration", trouble="expired" if number % 3 == 2 else "")
         if number % 2:
-            self.lab.post("/fault", kind="deny", match="", times=40)
+            self.lab.post("/fault", kind="deny", match=("graph GET", "exo")[number // 2 % 2], times=40)
         self.lab.post("/clock/advance", seconds=900)
         jobs = []
         for first, *rest in seen:

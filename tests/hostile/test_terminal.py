@@ -25,7 +25,7 @@ def test_nothing_from_outside_steers_the_terminal(field: fields.Field, tmp_path:
 
 def test_nothing_the_services_say_steers_it_either(tmp_path: Path) -> None:
     with Stage(tmp_path) as stage:
-        bugs, seen = stage.round(1, some(EVERY)[:8])
+        bugs, seen = stage.round(0, some(EVERY)[:8])
         served = stage.served()
     assert bugs == 0, seen[max(0, seen.find(b"BUG") - 2000):seen.find(b"BUG")].decode("utf-8", "replace")
     assert acting(seen, styled=True) == []
