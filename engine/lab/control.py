@@ -36,7 +36,7 @@ class Control:
         self._clock = clock
         self._counters = counters
         self._faults = faults
-        self._desk = desk
+        self.desk = desk
         self._state = state
         self._mail = mail
         self._gated = gated
@@ -131,7 +131,7 @@ class Control:
     # ------------------------------------------------------------------------------------------------- people
 
     async def _type(self, body: dict[str, Any]) -> Any:
-        return self._desk.type(str(body["script"]), str(body.get("user", "")), str(body.get("password", "")))
+        return self.desk.type(str(body["script"]), str(body.get("user", "")), str(body.get("password", "")))
 
     # ---------------------------------------------------------------------------------------------- what is so
 
@@ -140,6 +140,10 @@ class Control:
         return self._state()
 
     async def _digest(self, body: dict[str, Any]) -> Any:
+        return await self.digest()
+
+    async def digest(self) -> dict[str, str]:
+        """The organisation's, without times and ids."""
         self._outside.follow()
         text = json.dumps(self._state(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return {"digest": hashlib.sha256(text.encode()).hexdigest()}

@@ -11,6 +11,7 @@ A fault by hand (`POST /fault`) is one of::
     {"kind": "forwarding", "error": "E26"}                  the cloud refuses mail from the source; null mends it
     {"kind": "password", "password": "…"}                  the migration account's password is changed at the source
     {"kind": "status", "batch": "Batch01", "status": "Corrupted"}        what befalls a batch without a cmdlet
+    {"kind": "hire", "address": "…", "name": "…"}           somebody comes to the company: a row of `mailboxes`
     {"kind": "account", "account": "migadmin", "trouble": "expired"}      or locked, disabled, must change, reads only
     {"kind": "echo", "match": "graph GET", "status": 403, "form": "base64", "times": 1}   refused, the request repeated
 
@@ -52,6 +53,8 @@ class Level:
 
     throttle: float = 0.0
     throttle_seconds_max: int = 30
+    #: of what is throttled, the share that is not told when to come again
+    untold: float = 0.0
     unavailable: float = 0.0
     drop: float = 0.0
     hide: float = 0.0
@@ -149,7 +152,8 @@ class Faults:
     def verdict(self, kind: str) -> tuple[Verdict, int] | None:
         """What befalls this request, with the seconds of Retry-After; None: nothing.
 
-        throttle, unavailable: refused before anything is done. drop: done, but never answered.
+        throttle, unavailable: refused before anything is done; with 0 seconds it is not said when to come again.
+        drop: done, but never answered.
         """
         for fault in self.by_hand:
             if fault.kind in ("throttle", "unavailable", "drop") and kind.startswith(fault.match):
@@ -163,7 +167,8 @@ class Faults:
         chance = draw(self.seed, kind, number)
         seconds = 1 + int(draw(self.seed, kind, number, "seconds") * level.throttle_seconds_max)
         if chance < level.throttle:
-            return "throttle", seconds
+            untold = level.untold and draw(self.seed, kind, number, "untold") < level.untold
+            return "throttle", 0 if untold else seconds
         if chance < level.throttle + level.unavailable:
             return "unavailable", min(seconds, 30)
         if chance < level.throttle + level.unavailable + level.drop:

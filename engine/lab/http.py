@@ -109,7 +109,7 @@ class Gate:
             act()
             return Response(lost)
         status, code, text = REFUSALS[verdict[0]]
-        return answer(status, self._words(code, text), {"Retry-After": str(verdict[1])})
+        return answer(status, self._words(code, text), {"Retry-After": str(verdict[1])} if verdict[1] else None)
 
 
 async def serve(handler: Handler, host: str, context: ssl.SSLContext | None,

@@ -157,6 +157,8 @@ class Organisation:
     #: who may do what in the directory; made when it is filled
     rights: Rights | None = None
     effect: Callable[[str], None] = lambda name: None
+    #: somebody comes to the company: a row of `mailboxes`
+    hire: Callable[[Mapping[str, Any]], None] = lambda row: None
     #: what the world sees of the zones; None: what `dns` holds
     public_dns: PublicDns | None = None
     #: the SMTP line with which the cloud refuses mail from this organisation's server, "" while it takes it

@@ -65,6 +65,7 @@ def build(description: Mapping[str, Any], seed: int, clock: Clock) -> Organisati
     forest_of.secure(preparation)
     _zones(organisation, first, drawn)
     directory.watcher = organisation.changed
+    organisation.hire = forest_of.hire
     return organisation
 
 
@@ -131,6 +132,14 @@ class _Forest:
             held = entry[0].attributes.get(attribute, ())
             many = not self.directory.schema[attribute.lower()].single
             self.directory.put(entry[0], attribute, (*(held if many else ()), stranger.encode()))
+
+    def hire(self, row: Mapping[str, Any]) -> None:
+        """One more mailbox, long after the organisation was described: as a row of `mailboxes`."""
+        self._mailbox(row)
+        rights = self.organisation.rights
+        assert rights is not None
+        rights.prepare([self.organisation.mailboxes[_text(row, "address").lower()].entry],
+                       sorted(set(self.databases.values())), "full_access", forwarding=True, protected=[])
 
     def _add(self, dn: str, last_class: str, *classes: str, **attributes: object) -> None:
         self.directory.add(dn, UUID(int=self.drawn.getrandbits(128), version=4), [*classes, last_class], **attributes)

@@ -74,6 +74,7 @@ async def serve(organisation: Organisation, tenant: Cloud, faults: Faults, clock
     faults.change_password = organisation.change_password
     organisation.cloud_refuses = lambda: migration_errors()[faults.forwarding]["text"] if faults.forwarding else ""
     organisation.troubles = faults.accounts
+    faults.parts["hire"] = organisation.hire
     traffic = Traffic(faults, counters)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert(host, "localhost").configure_cert(context)

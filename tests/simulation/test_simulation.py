@@ -1,0 +1,179 @@
+"""The simulator: one seed is one story, its carrier is a wire, its observer has teeth, what it finds is made short."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import trustme
+
+from tests.simulation.carrier import Carrier, Loop
+from tests.simulation.observer import Violation
+from tests.simulation.scenario import Scenario, Trouble, draw
+from tests.simulation.shrinking import shrunk
+from tests.simulation.story import Result, Story, folder_in_memory, tell
+
+TELL = """
+import json, logging
+from dataclasses import replace
+from tests.simulation.scenario import draw
+from tests.simulation.story import tell
+logging.disable(logging.CRITICAL)
+for seed in {seeds}:
+    result = tell(draw(seed, {size}))
+    print(json.dumps([result.digest, result.events, result.violation]))
+"""
+
+
+def told(seeds: list[int], size: int, hash_seed: str) -> str:
+    """The stories of these seeds, told in a process of their own."""
+    return subprocess.run([sys.executable, "-c", TELL.format(seeds=seeds, size=size)], check=True, text=True,
+                          stdout=subprocess.PIPE, env={**os.environ, "PYTHONHASHSEED": hash_seed}).stdout
+
+
+def test_the_same_seed_is_the_same_story_in_every_process() -> None:
+    one, two = (told([2, 7], 3, hash_seed) for hash_seed in ("1", "2"))
+    assert one == two
+    assert len(set(one.splitlines())) == 2, "different seeds tell different stories"
+
+
+def test_a_migration_that_is_killed_and_killed_again_ends_as_the_calm_one() -> None:
+    scenario = replace(draw(2, 2), mailboxes=2, waits=True, troubles=(
+        Trouble("disk full", step=9, much=1), Trouble("kill", step=150), Trouble("kill", step=700),
+        Trouble("kill in recovery", step=12), Trouble("second operator", step=400)))
+    found, calm = tell(scenario), tell(scenario.calm())
+    assert (found.violation, calm.violation) == ("", "")
+    assert found.kills == 3
+    assert found.ended == calm.ended
+
+
+# ----------------------------------------------------------------------------------------------------- carrier
+
+
+@pytest.fixture
+def wire() -> Iterator[tuple[Loop, list[float]]]:
+    """A loop whose time is moved by those who wait in vain, with the seconds they waited."""
+    waited: list[float] = []
+    loop = Loop(lambda: sum(waited))
+    carrier = Carrier(loop, waited.append)
+    with carrier.installed():
+        yield loop, waited
+    carrier.close()
+    loop.close()
+
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
+
+
+def listen(loop: Loop, talk: Talk, **options: Any) -> int:
+    async def start() -> int:
+        server = await asyncio.start_server(talk, "127.0.0.1", 0, **options)
+        return int(server.sockets[0].getsockname()[1])
+
+    return int(loop.finish(start()))
+
+
+def test_bytes_come_in_order_and_an_end_is_an_end(wire: tuple[Loop, list[float]]) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"you said " + await reader.readline())
+        writer.close()
+
+    line = socket.create_connection(("lab", listen(wire[0], talk)), 5)
+    line.sendall(b"this ")
+    line.sendall(b"and that\n")
+    stream = line.makefile("rb")
+    assert stream.read() == b"you said this and that\n"
+    assert wire[1] == []
+
+
+def test_silence_lasts_as_long_as_one_is_willing_to_wait(wire: tuple[Loop, list[float]]) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    line = socket.create_connection(("lab", listen(wire[0], talk)), 7.5)
+    with pytest.raises(TimeoutError):
+        line.recv(10)
+    assert wire[1] == [7.5]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("lab", 1), 5)
+
+
+def test_tls_that_begins_on_an_open_line_is_the_real_one(wire: tuple[Loop, list[float]]) -> None:
+    authority = trustme.CA()
+    here = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("mail.contoso.com").configure_cert(here)
+    there = ssl.create_default_context()
+    authority.configure_trust(there)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await writer.start_tls(here)
+        writer.write(await reader.readline())
+        await writer.drain()
+
+    port = listen(wire[0], talk)
+    line = there.wrap_socket(socket.create_connection(("lab", port), 5), server_hostname="mail.contoso.com")
+    line.sendall(b"quietly\n")
+    assert (line.recv(100), line.version()) == (b"quietly\n", "TLSv1.3")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        there.wrap_socket(socket.create_connection(("lab", port), 5), server_hostname="mail.fabrikam.com")
+
+
+# ---------------------------------------------------------------------------------------------------- observer
+
+
+def calm(size: int = 2) -> Scenario:
+    return replace(draw(3, size).calm(), mailboxes=size, type="staged", exchange="2007", waits=True)
+
+
+@pytest.mark.parametrize(("promise", "effect"), [
+    ("S7", lambda story: story.lab.counters.effect("endpoint/another create")),
+    ("S4", lambda story: [story.lab.counters.effect("domain/contoso.com add") for _ in range(2)]),
+])
+def test_what_nobody_meant_to_do_is_seen(promise: str, effect: Callable[[Story], None]) -> None:
+    with folder_in_memory() as folder:
+        story = Story(calm(), folder)
+        with story.carrier.installed():
+            story.prepare()
+            with story.machine.process("apply"), story.lab.counters.request("exo New-MigrationEndpoint"):
+                story.observer.consents = 1
+                story.observer.open[b"1"] = ("domain/contoso.com", "contoso.com", "tenant_domain")
+                effect(story)
+            with pytest.raises(Violation, match=promise):
+                story.observer.judge()
+        story.carrier.close()
+
+
+def test_mail_that_moves_too_early_is_seen() -> None:
+    with folder_in_memory() as folder:
+        story = Story(calm(), folder)
+        with story.carrier.installed():
+            story.prepare()
+            zone = story.lab.organisation.dns
+            names = list(story.lab.organisation.domains)
+            with pytest.raises(Violation, match="S1"):
+                story.observer._all_there(names[0], "S1", fresh=True)
+            assert zone.names() == names
+        story.carrier.close()
+
+
+# --------------------------------------------------------------------------------------------------- shrinking
+
+
+def test_a_failing_story_is_made_short() -> None:
+    kill, edit, storm = Trouble("kill", step=90), Trouble("edit", 2.0), Trouble("storm", 3.0, much=0.5, lasts=2.0)
+    long = replace(draw(1, 500), mailboxes=500, troubles=(kill, edit, storm))
+
+    def telling(scenario: Scenario) -> Result:
+        broken = kill in scenario.troubles and scenario.mailboxes >= 4
+        return Result(scenario, "S4: twice" if broken else "")
+
+    found = shrunk(telling(long), telling).scenario
+    assert (found.troubles, 4 <= found.mailboxes <= 8) == ((kill,), True)
