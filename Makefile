@@ -6,6 +6,7 @@ LARGE := .work/large
 RIG := .work/rig
 SEED := 1
 COUNT := 20
+SIZE := 2000
 EXECUTIONS := 1000000
 
 .PHONY: rehearsal rehearsal-large kill-rig servers test coverage-teeth fuzz canaries hostile bench lock schemas docs wheel-test clean
@@ -33,7 +34,7 @@ kill-rig: .venv
 	$(PYTHON) -m engine.lab.generate --type staged --mailboxes 30 --seed 1 $(RIG)
 	$(PYTHON) -m bench.kill_rig $(RIG)/playbook.yml --points 200 --seed $(SEED) --jobs 2
 
-.PHONY: journal-rigs operator-rigs short-rigs kill-matrix planted-bugs mutations
+.PHONY: simulation journal-rigs operator-rigs short-rigs kill-matrix planted-bugs mutations
 
 ## Journal files: every byte flipped, every length cut, every write failing (strace), and 30 days of polling.
 journal-rigs: .venv
@@ -66,6 +67,11 @@ test: .venv servers
 ## Breaks COUNT requirements drawn by SEED, one at a time in a copy: the tests marked with each must turn red.
 coverage-teeth: .venv
 	$(PYTHON) -m tests.requirements.teeth --seed $(SEED) --count $(COUNT)
+
+## COUNT whole migrations of up to SIZE mailboxes, simulated with faults of every kind, from SEED on. One of them, told:
+## python -m tests.simulation --seed N --story
+simulation: .venv
+	$(PYTHON) -m tests.simulation --seeds $(SEED)..$$(($(SEED) + $(COUNT) - 1)) --size $(SIZE)
 
 ## Coverage-guided fuzzing of everything that reads bytes of others; the short form is part of `make test`.
 fuzz: .venv

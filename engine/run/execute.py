@@ -29,7 +29,7 @@ from engine.contract import (
 )
 from engine.run import gates
 from engine.run.act import EACH_ROWS, HANDED_LOOK, Acting
-from engine.run.floor import ActJob, JudgeJob, Parked, ReadJob
+from engine.run.floor import ActJob, JudgeJob, Parked, ReadJob, stands_still
 from engine.run.graph import Selection
 from engine.run.journal import Journal, Record
 from engine.run.lease import HEARTBEAT_SECONDS, holder
@@ -88,10 +88,11 @@ class Run(Acting):
         now = self.world.clock.now()
         for one in page:
             self.stand.note_read(template.index, one.slot, now)
-            if one.past is None or one.past.held_since is None:
+            held = one.past is not None and one.past.held_since is not None
+            if not held or stands_still(one.past):
                 self.record("settled", template, one, {
                     "index": template.index, "state": one.state,
-                    "acted": one.past is not None and one.past.intent_at is not None})
+                    "acted": not held and one.past is not None and one.past.intent_at is not None})
         if len(self.outbox) >= GROUP_ROWS:
             self.flush()
 

@@ -13,6 +13,7 @@ from engine.connections import Site
 from engine.contract import Event, Handover, Listener, Phase, Program, Template
 from engine.run import guards
 from engine.run.facts import JournalFacts
+from engine.run.fold import Past
 from engine.run.graph import Selection
 from engine.run.journal import Journal, Record
 from engine.run.plan import nth_of_module
@@ -141,11 +142,13 @@ class Floor:
 
     def settle(self, template: Template, one: Seen, *, acted: bool) -> None:
         past = one.past
-        if past is None or past.held_since is None:
-            self.record("settled", template, one, {"index": template.index, "state": one.state, "acted": acted})
-            if acted:
-                self.changed += 1
-                self.tell("settled", template, one.row)
+        held = past is not None and past.held_since is not None
+        if not held or stands_still(past):
+            self.record("settled", template, one, {
+                "index": template.index, "state": one.state, "acted": acted and not held})
+        if acted and not held:
+            self.changed += 1
+            self.tell("settled", template, one.row)
         self.stand.keep(template.index, one, one.state)
         self.stand.note_read(template.index, one.slot, self.world.clock.now())
         self.met(template, one.slot, Phase.DONE)
@@ -229,3 +232,11 @@ class Floor:
     def heard(self, words: Sequence[Record]) -> None:
         """A person has said something; the execution decides who looks again."""
         raise NotImplementedError
+
+
+def stands_still(past: Past | None) -> bool:
+    """Whether its latest record says that it does not go on: a look that failed, say, after it had long been done.
+
+    What is seen to be as wanted then says so again, or `status` would show it waiting for ever.
+    """
+    return past is not None and past.word in ("parked", "failed")

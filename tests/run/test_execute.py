@@ -61,6 +61,23 @@ def test_a_failed_read_is_never_absent(migration: Migration) -> None:
     assert migration.run().exit_code == ExitCode.CONVERGED
 
 
+def test_what_was_long_done_does_not_stand_still_for_ever_after_one_look_that_failed(migration: Migration) -> None:
+    """Found by the simulation (seed 4): status told of a wait, after a run that had ended converged."""
+    migration.write(ONE)
+    migration.run()
+    journal = migration.journal()
+    for fault in (Unreachable("memory", "busy"), Denied("memory", "role missing")):
+        migration.remote.read_faults["thing/bo@acme.example"] = fault
+        assert migration.run().exit_code != ExitCode.CONVERGED
+        assert [each.row for each in standing.standing_still(journal)] == ["bo@acme.example"]
+        migration.remote.read_faults.clear()
+        migration.later(minutes=2)
+        again = migration.run()
+        assert (again.exit_code, again.changed) == (ExitCode.CONVERGED, 0)
+        assert standing.standing_still(journal) == []
+    journal.close()
+
+
 def test_a_denied_act_names_itself(migration: Migration) -> None:
     migration.write(ONE)
     migration.remote.act_faults["thing/bo@acme.example"] = [Denied("memory", "role missing")]

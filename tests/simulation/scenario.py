@@ -131,6 +131,8 @@ def _troubles(drawn: random.Random, size: int) -> list[Trouble]:
                     found.append(Trouble(kind, day, much=round(much * 7_200), lasts=lasts))
                 case "storm":
                     found.append(Trouble(kind, day, much=0.3 + 0.5 * much, lasts=min(lasts, 6)))
+                case "hire":
+                    found.append(Trouble(kind, day / 5, much=much))
                 case "absence":
                     found.append(Trouble(kind, day, much=drawn.choice((3, 14, 35, 61))))
                 case _:

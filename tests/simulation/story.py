@@ -31,8 +31,8 @@ from tests.simulation.observer import Observer, Violation
 from tests.simulation.people import People
 from tests.simulation.scenario import EDITS, FAULTS_END_DAY, HORIZON_DAYS, Scenario, Trouble
 
-#: Runs that may come to nothing, one after the other, once nothing goes wrong any more.
-IDLE_RUNS_MAX = 40
+#: In which nothing moves, once nothing goes wrong any more; the longest timeout of the playbooks is 30 days.
+IDLE_MAX = timedelta(days=31)
 #: Requests of a whole story, per mailbox and beside: a loop without an end is a broken promise (L6).
 REQUESTS_BESIDE, REQUESTS_PER_MAILBOX = 60_000, 600
 #: What an edited playbook says otherwise, without meaning another thing.
@@ -383,7 +383,7 @@ class Story:
         result.digest = self.observer.digest
 
     def _perform(self) -> None:
-        clock, idle = self.lab.clock, 0
+        clock, idle, alive = self.lab.clock, 0, self.lab.clock.now()
         while True:
             self._edit()
             if self.absent_until:
@@ -395,22 +395,18 @@ class Story:
             self.result.runs += 1
             code, outcome, said = self.apply(self.machine, wait=self.scenario.waits)
             self.restarted = code == -9
-            if code == ExitCode.CONVERGED and not self.edits and clock.now() > self._last_trouble():
+            if code == ExitCode.CONVERGED and not self.edits:
                 break
             self._limits()
             answered = self._people() if code != -9 else 0
             moved = answered or code == -9 or (outcome is not None and outcome.changed)
             idle = 0 if moved else idle + 1
-            if self.calm and idle > IDLE_RUNS_MAX:
-                raise Violation("L1", f"{idle} runs came to nothing, the last one with exit code {code} {said} "
+            alive = clock.now() if moved or not self.calm else alive
+            if clock.now() - alive > IDLE_MAX:
+                raise Violation("L1", f"nothing has moved since {alive:%Y-%m-%d}; the last run: {code} {said} "
                                       f"{self._stuck()}")
             clock.move_to(self._next(code, outcome, bool(answered), idle))
         self._again()
-
-    def _last_trouble(self) -> datetime:
-        """Before everything that was drawn has befallen it, a story is not over – where it may still change the end."""
-        days = [each.day for each in self.scenario.troubles if each.kind == "hire"]
-        return self.start + timedelta(days=max(days) + 1.1) if days else self.start
 
     def _next(self, code: int, outcome: Outcome | None, answered: bool, idle: int) -> datetime:
         """When somebody, or a timer, starts it again: more and more seldom while nothing comes of it."""
