@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from engine.connections import Site
+from engine.connections.source_records import has_shell
 from engine.contract import Handover
 
 
@@ -49,11 +50,6 @@ class Call(NamedTuple):
         """As it is typed."""
         return " ".join((self.cmdlet, *(
             f"-{name}{':' if name == 'Confirm' else ' '}{_typed(value)}" for name, value in self.parameters.items())))
-
-
-def has_shell(site: Site) -> bool:
-    """Whether cmdlets run by themselves: Exchange 2010 and 2013, where the inventory names source_shell."""
-    return site.has("source_shell") and site.source_shell.there
 
 
 def run(site: Site, calls: Sequence[Call]) -> None:

@@ -10,8 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from engine.connections import Site
 from engine.connections.directory_rights import MailboxRights as Granted
 from engine.connections.directory_rights import rights as granted
+from engine.connections.source_records import has_shell
 from engine.contract import Diff, Failing, Handover, Outlook, State, Unknown, Want
-from engine.modules._powershell import AS_IT_IS, Call, Word, carried_out, has_shell, quoted, run, script, steps
+from engine.modules._powershell import AS_IT_IS, Call, Word, carried_out, quoted, run, script, steps
 from engine.modules.base import Effect, Module, Reading, Reads, Undo
 from engine.modules.outlook_anywhere import Release
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
 
 from engine.connections import Site
+from engine.connections.source_records import arrivals, has_shell
 from engine.contract import Diff, Outlook, State, Waiting, Want
 from engine.modules.base import Effect, Module, Reads
 
@@ -20,11 +21,16 @@ class SourceUse(Module):
 
     `left` must be empty: mailboxes at the source that the cloud has not got, batches, mail-enabled public folders, and
     connectors that tie the tenant to a server of one's own. `synced` and `federated` say how accounts are managed:
-    while one of them is true a management path stays. What of the source's own send connectors is found is in `notes`.
+    while one of them is true a management path stays. Where the source has a shell of its own (`source_shell`), hosts
+    that brought mail from outside within `quiet` are left over as well (B-43). What of the source's own send connectors
+    is found is in `notes`.
     """
 
     name: Annotated[str, "Name of the source, for the record."] = "source"
     must_be: Annotated[Literal["known", "unused"], "known: only look; unused: wait until nothing is left."] = "unused"
+
+    quiet: Annotated[timedelta, "How long nothing from outside may have come in at the source; read by its shell."] = (
+        timedelta(days=3))
 
     family: ClassVar[str] = "source_use"
     connection: ClassVar[str] = "directory"
@@ -49,6 +55,10 @@ class SourceUse(Module):
                 _counted(sorted(site.exchange_online.migration_batches()), "migration batches"),
                 _counted(uses.public_folders, "mail-enabled public folders"),
                 _counted(site.exchange_online.premises_connectors(), "connectors to a server of your own")]
+        if has_shell(site):
+            came = arrivals(site, site.world.clock.now() - self.quiet)
+            left.append(_counted([f"{host}: {number}" for host, number in sorted(came.items())],
+                                 "hosts that still bring mail from outside"))
         return {"left": tuple(each for each in left if each),
                 "notes": tuple(each for each in [_counted(uses.send_connectors, "send connectors")] if each),
                 "synced": site.graph.organization().sync_enabled is True,

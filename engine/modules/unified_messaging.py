@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar
 
 from engine.connections import Site
 from engine.connections.directory_checks import voices
+from engine.connections.source_records import has_shell
 from engine.contract import Diff, Handover, State, Want
-from engine.modules._powershell import Call, carried_out, has_shell
+from engine.modules._powershell import Call, carried_out
 from engine.modules.base import Effect, Module, Undo
 
 

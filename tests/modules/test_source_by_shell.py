@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from psrpcore.types import PSDateTime
 
 from engine.connections import Site
 from engine.connections.secrets import Secret
+from engine.contract import Diff, Unknown
 from engine.modules.autodiscover_uri import AutodiscoverUri
 from engine.modules.base import Module
 from engine.modules.mailbox_rights import MailboxRights
+from engine.modules.mailbox_use import MailboxUse
+from engine.modules.source_use import SourceUse
 from engine.modules.unified_messaging import UnifiedMessaging
 from engine.world import World
-from tests.connections.psrp_server import PASSWORD, USER, Call, running
+from tests.connections.psrp_server import PASSWORD, USER, Call, Refusal, running
 from tests.modules.lab_cloud import DOMAIN, Lab
 from tests.modules.lab_source import source
 
 ANNA = f"anna@{DOMAIN}"
 ACCOUNT = "CORP\\migadmin"
+
+
+#: What the shell answers to a question, by cmdlet; each test says its own.
+shell_says: dict[str, list[Any] | Refusal] = {}
 
 
 @pytest.fixture
@@ -32,6 +41,11 @@ def stage(tmp_path: Path) -> Iterator[tuple[Lab, Site, list[Call]]]:
     with (source(tmp_path / "lab", "2010", "cutover", rows=rows, preparation={"rights": "none", "forwarding": False})
           as lab, running(tmp_path) as shell):
         def answer(call: Call) -> list[Any]:
+            if call.cmdlet.startswith("Get-"):
+                found = shell_says[call.cmdlet]
+                if isinstance(found, Refusal):
+                    raise found
+                return found
             words = " ".join(f"-{name}{_typed(value)}" for name, value in call.parameters.items())
             said = lab.control("/desk", {"script": f"{call.cmdlet} {words}"})
             assert said["errors"] == [], said
@@ -74,6 +88,47 @@ def test_what_would_be_handed_over_is_run(stage: tuple[Lab, Site, list[Call]]) -
     assert rights.restore(site, rights.difference({**now, "missing": ("x",)}), before) is None  # type: ignore[arg-type, dict-item]
     site.forget()
     assert rights.read(site) == before
+
+
+@pytest.mark.requirement("B-44")
+def test_whoever_still_opens_the_old_mailbox_does_not_work_in_the_cloud(stage: tuple[Lab, Site, list[Call]]) -> None:
+    lab, site, calls = stage
+    switched = lab.clock.now()
+    module = MailboxUse(address=ANNA, since=switched.isoformat(), source_account=ACCOUNT)
+    seen = switched + timedelta(hours=3)
+
+    def judged(at: datetime, by: str) -> dict[str, Any]:
+        shell_says["Get-MailboxStatistics"] = [{"LastLogonTime": PSDateTime.fromisoformat(at.isoformat()),
+                                                "LastLoggedOnUserAccount": by}]
+        found = module._judged(site, seen)
+        assert isinstance(found, dict)
+        return found
+
+    still = judged(seen, "CORP\\anna")
+    assert still["used"] is False and (still["source_opened"], still["source_opened_by"]) == (seen, "corp\\anna")
+    outlook = module.outlook(still, Diff("change", (), still))
+    assert outlook.reason.startswith(f"{ANNA} was still opened at the source {seen:%Y-%m-%d %H:%M} UTC")
+    assert judged(switched - timedelta(hours=1), "CORP\\anna")["used"] is True
+    assert judged(seen, ACCOUNT)["used"] is True, "the migration itself opens it every day"
+    assert {call.cmdlet for call in calls} == {"Get-MailboxStatistics"}
+    shell_says["Get-MailboxStatistics"] = Refusal("Microsoft.Exchange.X.ManagementObjectNotFoundException", "no such")
+    assert module._judged(site, seen) == {"used": True, "last_used": seen, "last_sign_in": None}
+    shell_says["Get-MailboxStatistics"] = Refusal("System.Exception", "the store is down")
+    assert isinstance(module._judged(site, seen), Unknown)
+
+
+@pytest.mark.requirement("B-43", "B-51")
+def test_hosts_that_still_bring_mail_from_outside_are_named(stage: tuple[Lab, Site, list[Call]]) -> None:
+    _, site, calls = stage
+    shell_says["Get-MessageTrackingLog"] = [
+        {"Source": "SMTP", "ClientHostname": host, "Sender": sender, **more} for host, sender, more in (
+            ("scanner7", "scanner@contoso.com", {}), ("scanner7", "scanner@contoso.com", {}),
+            ("EX01", "bo@fabrikam.com", {}), ("ex01", "bo@fabrikam.com", {"Directionality": "Incoming"}),
+            ("probe", "inboundproxy@inboundproxy.com", {}))]
+    found = SourceUse(quiet=timedelta(days=3)).read(site)
+    assert "hosts that still bring mail from outside: 2 (ex01: 1, scanner7: 2)" in found["left"]  # type: ignore[operator]
+    asked = calls[-1].parameters
+    assert asked["EventId"] == "RECEIVE" and str(asked["Start"]).endswith("Z")
 
 
 def test_exchange_2003_is_told_its_consoles_all_the_same(stage: tuple[Lab, Site, list[Call]]) -> None:
