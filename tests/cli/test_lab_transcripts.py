@@ -20,12 +20,11 @@ To write them anew after a wanted change: `python -m tests.cli.test_lab_transcri
 from __future__ import annotations
 
 import io
-import os
+import json
 import re
 import shlex
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +37,10 @@ from engine.laboratory import Lab, Workplace
 from engine.people import Person
 from engine.rehearse import organisation, write_inventory
 from engine.world import World
+from tests.cli import replay
 
 HERE = Path(__file__).parent / "lab"
 TRANSCRIPTS = sorted(HERE.glob("*.txt"))
-#: Times, digests and what the tenant invents move with every change of the lab's story; the words do not.
-CHANGING = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?(?: UTC|Z|\+00:00)?)?|(?<=Digest )[0-9a-f]{16}"
-                      r"|MS=ms\d+|127\.0\.0\.1:\d+|(?<=request id )[0-9a-f-]{36}")
 WORLD = World(environment={"USER": "maria"})
 #: Looks of `% until` and `% through` before the test says that what it waits for does not come.
 LOOKS_MAX = 60
@@ -58,25 +55,7 @@ class Stage:
     #: the records last handed over
     proof: str = ""
 
-    def run(self, words: Sequence[str]) -> tuple[int, str]:
-        screen = io.StringIO()
-        code = main([*words, "--state", "state"] if words[0] not in ("check", "doc") else list(words), screen, screen,
-                    WORLD)
-        return code, screen.getvalue()
-
-    def play(self, line: str, home: Path) -> list[str]:
-        word, _, rest = line[2:].partition(" ")
-        if line.startswith("% "):
-            self.meanwhile(word, rest)
-            return [line]
-        code, said = self.run(shlex.split(rest))
-        said = said.replace(" --state state", "").replace(str(home), "HERE")
-        said = CHANGING.sub(lambda found: "WHEN" if found[0][:2] == "20" else "…", said)
-        return [line, said.rstrip("\n"), *([f"[exit {code}]"] if code else []), ""]
-
     def meanwhile(self, word: str, rest: str) -> None:
-        import json
-
         if word == "fault":
             self.lab.post("/fault", **json.loads(rest))
         elif word == "pass":
@@ -89,7 +68,7 @@ class Stage:
                                if each.get("handover")), self.proof)
             self.person.desk.enter_records(self.proof.replace("contoso.com.", f"{rest}."))
         elif word == "mailmove":
-            self.run(shlex.split(rest))
+            replay.typed(shlex.split(rest), WORLD)
         elif word == "until":
             self.go_on(lambda: any(each["task"].endswith(f" / {rest}") and not each.get("answer")
                                    for each in self.person.status()["parked"]), 900)
@@ -101,7 +80,7 @@ class Stage:
 
     def go_on(self, there: Callable[[], bool], seconds: int) -> None:
         for _ in range(LOOKS_MAX):
-            self.run(["apply", "--yes"])
+            replay.typed(["apply", "--yes"], WORLD)
             if there():
                 return
             if not self.person.answer():
@@ -109,30 +88,25 @@ class Stage:
         raise AssertionError("what the transcript waits for does not come")
 
 
-def replay(text: str, folder: Path) -> str:
+def played(path: Path, folder: Path) -> str:
     """The transcript as it reads now."""
-    told = [line for line in text.splitlines() if line[:2] in ("$ ", "% ")]
-    settings = dict(line[2:].partition(" ")[::2] for line in told if line.startswith(("% kind", "% play", "% lag")))
+    text = path.read_text(encoding="utf-8")
+    told = replay.settings(text, kind="staged", play="migration.yml", lag="0", by="")
     acme, home = folder / "acme", folder / "home"
-    app.init(acme, settings.get("kind", "staged"))
-    shutil.copyfile(HERE / settings.get("play", "migration.yml"), acme / "playbook.yml")
+    app.init(acme, told["kind"])
+    shutil.copyfile(HERE / told["play"], acme / "playbook.yml")
     migration = app.load(app.place(acme, None, folder / "unused", WORLD), {}, WORLD)
-    if "% by hand" in told:
-        path = acme / "inventory.yml"
-        path.write_text(path.read_text().replace("provider: rfc2136", "provider: by_hand"))
+    if told["by"] == "hand":
+        inventory = acme / "inventory.yml"
+        inventory.write_text(inventory.read_text().replace("provider: rfc2136", "provider: by_hand"))
     home.mkdir()
-    described = {**organisation(migration), "dns_lag_seconds": settings.get("lag", "0")}
+    described = {**organisation(migration), "dns_lag_seconds": told["lag"]}
     with Lab(home, described, seed=1, faults="none", environment=World().environment) as lab:
         write_inventory(migration.place.inventory, lab.ready, home)
         shutil.copyfile(acme / "playbook.yml", home / "playbook.yml")
-        before = Path.cwd()
-        os.chdir(home)
-        try:
-            stage = Stage(lab, Person(_spoken, ["--state", "state"],
-                                      Workplace(lab, lab.ready["connections"]["directory"])))
-            return "\n".join(line for said in told for line in stage.play(said, home))
-        finally:
-            os.chdir(before)
+        stage = Stage(lab, Person(_spoken, ["--state", "state"],
+                                  Workplace(lab, lab.ready["connections"]["directory"])))
+        return replay.replayed(text, home, WORLD, stage.meanwhile)
 
 
 def _spoken(words: Sequence[str]) -> tuple[int, str, str]:
@@ -145,23 +119,14 @@ def requirements(path: Path) -> list[str]:
     return re.findall(r"[BCS]-\d\d", path.stem)
 
 
-@pytest.mark.parametrize("path", [
-    pytest.param(path, marks=pytest.mark.requirement(*requirements(path)) if requirements(path) else ())
-    for path in TRANSCRIPTS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [replay.marked(path, requirements(path)) for path in TRANSCRIPTS])
 def test_transcript(path: Path, tmp_path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert replay(text, tmp_path) == text
+    assert played(path, tmp_path) == path.read_text(encoding="utf-8")
 
 
 def test_no_line_of_ours_is_wider_than_the_screen() -> None:
-    for path in TRANSCRIPTS:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            assert len(line) <= 100 or line.lstrip().startswith(("$ ", "% ", "mailmove ")), (path.name, line)
+    assert replay.too_wide(TRANSCRIPTS) == []
 
 
 if __name__ == "__main__":
-    for transcript in TRANSCRIPTS:
-        if not sys.argv[1:] or transcript.stem in sys.argv[1:]:
-            with tempfile.TemporaryDirectory() as temporary:
-                now = replay(transcript.read_text(encoding="utf-8"), Path(temporary).resolve())
-            transcript.write_text(now, encoding="utf-8")
+    replay.write_anew([path for path in TRANSCRIPTS if not sys.argv[1:] or path.stem in sys.argv[1:]], played)

@@ -6,15 +6,14 @@ Each file of `refused/` is the transcript of one scene. To write them anew after
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.checks.scene import Scene, scene
+from tests.checks.scene import scene
+from tests.cli import replay
 
 HERE = Path(__file__).parent / "refused"
 
@@ -57,31 +56,23 @@ SCENES: dict[str, tuple[str, dict[str, Any], tuple[str, ...], tuple[str, ...]]] 
 }
 
 
-@contextmanager
-def staged(name: str, folder: Path) -> Iterator[tuple[Scene, tuple[str, ...]]]:
+def _shown(name: str, folder: Path) -> str:
     kind, arguments, lines, _ = SCENES[name]
     with scene(folder, kind, **arguments) as found:
-        yield found, lines
+        return found.transcript(*lines)
 
 
 @pytest.mark.parametrize("name", [
     pytest.param(name, marks=[pytest.mark.requirement(*ids)] if ids else [])
     for name, (_, _, _, ids) in SCENES.items()])
 def test_the_screen_says_what_is_wrong_and_what_to_do(name: str, tmp_path: Path) -> None:
-    with staged(name, tmp_path) as (found, lines):
-        assert found.transcript(*lines) == (HERE / f"{name}.txt").read_text(encoding="utf-8")
+    assert _shown(name, tmp_path) == (HERE / f"{name}.txt").read_text(encoding="utf-8")
 
 
 def test_every_screen_belongs_to_a_scene_and_is_no_wider_than_a_hundred_columns() -> None:
     assert {path.stem for path in HERE.glob("*.txt")} == SCENES.keys()
-    for path in HERE.glob("*.txt"):
-        wide = [line for line in path.read_text(encoding="utf-8").splitlines()
-                if len(line) > 100 and not line.startswith(("$ mailmove", "    mailmove"))]
-        assert wide == [], path.name
+    assert replay.too_wide(HERE.glob("*.txt")) == []
 
 
 if __name__ == "__main__":
-    HERE.mkdir(exist_ok=True)
-    for each in SCENES:
-        with tempfile.TemporaryDirectory() as temporary, staged(each, Path(temporary).resolve()) as (shown, typed):
-            (HERE / f"{each}.txt").write_text(shown.transcript(*typed), encoding="utf-8")
+    replay.write_anew([HERE / f"{name}.txt" for name in SCENES], lambda path, folder: _shown(path.stem, folder))

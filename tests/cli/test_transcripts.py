@@ -12,7 +12,6 @@ import io
 import os
 import shlex
 import shutil
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,17 +20,18 @@ import pytest
 from engine.app import data_folder
 from engine.cli import main
 from engine.world import StillClock, World
+from tests.cli import replay
 
 HERE = Path(__file__).parent
 TRANSCRIPTS = sorted((HERE / "transcripts").glob("*.txt"))
-HOLDS = "# holds: "
 
 
-def replay(text: str, folder: Path) -> str:
-    """The transcript as it reads now."""
+def played(path: Path, folder: Path) -> str:
+    """The transcript as it reads now, in a folder of its own and without any server."""
+    text = path.read_text(encoding="utf-8")
     shutil.copytree(HERE / "broken", folder / "broken")
     world = World(clock=StillClock(datetime(2026, 3, 2, 9, 0, tzinfo=UTC)), environment={"USER": "maria"})
-    out = [line for line in text.splitlines()[:1] if line.startswith(HOLDS)]
+    out = [line for line in text.splitlines()[:1] if line.startswith(replay.HOLDS)]
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -47,17 +47,9 @@ def replay(text: str, folder: Path) -> str:
     return "\n".join(out)
 
 
-def marked(path: Path) -> object:
-    """The transcript as a test's parameter, marked with the requirements it names."""
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
-    held = first.removeprefix(HOLDS).split() if first.startswith(HOLDS) else []
-    return pytest.param(path, id=path.stem, marks=[pytest.mark.requirement(*held)] if held else [])
-
-
-@pytest.mark.parametrize("path", [marked(path) for path in TRANSCRIPTS])
+@pytest.mark.parametrize("path", [replay.marked(path) for path in TRANSCRIPTS])
 def test_transcript(path: Path, tmp_path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert replay(text, tmp_path) == text
+    assert played(path, tmp_path) == path.read_text(encoding="utf-8")
 
 
 def test_every_command_ends_with_what_to_type_next() -> None:
@@ -70,7 +62,4 @@ def test_every_command_ends_with_what_to_type_next() -> None:
 
 
 if __name__ == "__main__":
-    for transcript in TRANSCRIPTS:
-        with tempfile.TemporaryDirectory() as temporary:
-            now = replay(transcript.read_text(encoding="utf-8"), Path(temporary).resolve())
-        transcript.write_text(now, encoding="utf-8")
+    replay.write_anew(TRANSCRIPTS, played)
