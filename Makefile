@@ -48,12 +48,18 @@ operator-rigs: .venv
 	$(PYTHON) -m bench.operators race --rounds 200 --seed $(SEED)
 	$(PYTHON) -m bench.operators stop --rounds 200 --seed $(SEED)
 
+## Real engines killed at every request, answer and journal write of six playbooks: hours. POINTS=200 draws so many.
+POINTS := 0
+kill-matrix: .venv
+	$(PYTHON) -m bench.kill_matrix --draw $(POINTS) --seed $(SEED)
+
 ## A little of each rig, at most two minutes; part of every CI run.
 short-rigs: .venv
 	$(PYTHON) -m bench.journal_damage --every 397 --seed $(SEED)
 	$(PYTHON) -m bench.journal_races --races 60 --seed $(SEED)
 	$(PYTHON) -m bench.operators race --rounds 2 --seed $(SEED)
 	$(PYTHON) -m bench.operators stop --rounds 3 --seed $(SEED)
+	$(PYTHON) -m bench.kill_matrix --draw 60 --each 15 --seed $(SEED)
 
 ## The real servers that tests meet (BIND, Postfix, …): Debian packages, installed where that may be done.
 servers:

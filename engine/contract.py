@@ -530,6 +530,8 @@ class Plan:
     findings: list[Finding] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     tokens: set[bytes] = field(default_factory=set)
+    #: of the acts whose meaning is known now and that nobody has consented to yet: how many of each module
+    asked: dict[str, int] = field(default_factory=dict)
     rows: list[Mapping[str, Plain]] = field(default_factory=list)  # per row, only where asked for (json, --out)
     order: Sequence[int] = ()
 
@@ -557,6 +559,8 @@ class Outcome:
     changed: int
     next_wake: datetime | None = None
     predictions: dict[str, int] = field(default_factory=dict)  # made, kept, broken, uncovered
+    #: the same for each module
+    by_module: dict[str, dict[str, int]] = field(default_factory=dict)
     next_command: str = ""
 
 

@@ -86,6 +86,7 @@ class Rehearsal:
     again_same: bool | None = None
     twice: list[str] = field(default_factory=list)
     predictions: Mapping[str, int] = field(default_factory=dict)
+    by_module: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     last_words: Sequence[str] = ()
     tasks: list[Mapping[str, Any]] = field(default_factory=list)
     parked: list[Mapping[str, Any]] = field(default_factory=list)
@@ -175,10 +176,11 @@ def _copy(source: Path, name: str, target: Path) -> None:
 class Engine:
     """One `mailmove apply` as a child process, its events read from a file as they come."""
 
-    def __init__(self, words: Sequence[str], output: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, words: Sequence[str], output: Path, environment: Mapping[str, str],
+                 entry: Sequence[str] = ("engine",)) -> None:
         self._out: IO[bytes] = output.open("wb")
         self.output = output
-        self.process = subprocess.Popen([sys.executable, "-P", "-m", "engine", "apply", *words],
+        self.process = subprocess.Popen([sys.executable, "-P", "-m", *entry, "apply", *words],
                                         stdin=subprocess.DEVNULL, stdout=self._out, stderr=subprocess.STDOUT,
                                         env=python(environment))
         self._in = output.open("rb")
@@ -229,6 +231,10 @@ class Stage:
     kills: list[Kill]
     screen: Screen | None
     world: World
+    #: the module that is started, with words of its own before `apply`
+    entry: Sequence[str] = ("engine",)
+    #: how often that entry kills itself
+    deaths: int = 0
     #: requests that were asked before the first run
     before: int = 0
     result: Rehearsal = field(default_factory=Rehearsal)
@@ -244,6 +250,7 @@ class Stage:
         while True:
             engine, code, stuck = self._run(self._answer)
             self.result.predictions = engine.outcome.get("predictions") or self.result.predictions
+            self.result.by_module = engine.outcome.get("by_module") or self.result.by_module
             if code == ExitCode.CONVERGED:
                 return code
             # Rows failed, or nobody could help by waiting. A person looks, says what there is to say, and runs it
@@ -278,6 +285,10 @@ class Stage:
             code = engine.stop()
             if self.listener:
                 self.listener.close()
+            if code == -9 and self.deaths and not (self.kills and self.kills[0].at <= self.requests()):
+                self.deaths -= 1
+                self.result.kills += 1
+                continue
             if code != -9 or not self.kills:
                 if code not in (ExitCode.CONVERGED, *PERSON_CAN_HELP):
                     self.result.last_words = tuple(engine.last)
@@ -295,7 +306,7 @@ class Stage:
     def _engine(self) -> Engine:
         self.result.runs += 1
         engine = Engine([*self.words, "--yes", "--json", "--wait"], self.folder / f"engine-{self.result.runs}.jsonl",
-                        self.world.environment)
+                        self.world.environment, self.entry)
         done = self.requests()
         while self.kills and self.kills[0].at <= done:
             self.kills.pop(0)  # already behind us
@@ -350,10 +361,12 @@ class Stage:
 
 def rehearse(migration: app.Migration, *, seed: int, faults: str, kills: Sequence[Kill], folder: Path,
              extra_vars: Mapping[str, str], screen: Screen | None, world: World,
-             outside: Mapping[str, Any] | None = None) -> Rehearsal:
+             outside: Mapping[str, Any] | None = None, entry: Sequence[str] = ("engine",),
+             deaths: int = 0) -> Rehearsal:
     """The whole migration in `folder`. Raises LabFailed when the lab does, Refusal when the person is stuck.
 
     outside: real servers that stand in for the lab's own, as the lab's description names them (docs/lab.md).
+    entry, deaths: for rigs, the module that runs the engine, and how often it kills itself on the way.
     """
     from engine.cli import main
 
@@ -380,7 +393,7 @@ def rehearse(migration: app.Migration, *, seed: int, faults: str, kills: Sequenc
             screen.line()
         stage = Stage(
             lab, person, [playbook, *files, *extra], folder, sorted(kills, key=lambda kill: kill.at), screen, world,
-            before=lab.get("/counters")["arrived"])
+            before=lab.get("/counters")["arrived"], entry=entry, deaths=deaths)
         result = stage.result
         result.exit_code = stage.perform()
         result.virtual_seconds = (datetime.fromisoformat(lab.get("/clock")["now"]) - start).total_seconds()
@@ -454,6 +467,7 @@ def lines(result: Rehearsal) -> Iterator[str]:
     if made:
         yield (f"Predictions: {made.get('kept', 0):,} kept, {made.get('broken', 0):,} broken, "
                f"{made.get('uncovered', 0):,} acts whose meaning was known only later.")
+        yield from report.agreement(result.by_module)
     if result.twice:
         yield f"Done more than once: {len(result.twice)}"
         yield from (f"  {each}" for each in result.twice[:10])

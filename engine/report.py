@@ -444,6 +444,15 @@ def recap(tasks: Sequence[Mapping[str, Any]], by_task: Sequence[Mapping[str, int
                                           for play, counts in plays.items())])
 
 
+def agreement(by_module: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """A table of predictions made, kept, broken and not covered, by module; nothing where nothing was predicted."""
+    told = {name: counts for name, counts in sorted(by_module.items()) if any(counts.values())}
+    if told:
+        words = ("made", "kept", "broken", "uncovered")
+        yield from table([["", *words], *([name, *(f"{counts.get(word, 0):,}" for word in words)]
+                                          for name, counts in told.items())])
+
+
 def outcome(found: Outcome) -> Iterator[str]:
     """How a run ended: what was changed, what is left, how well the preview told the truth."""
     yield ""

@@ -44,6 +44,8 @@ GUARD_LOOK = timedelta(hours=1)
 RESTARTS_MAX = 3
 
 
+#: A decision older than this is taken anew before the act is begun: what it rested on may have moved (safety, fresh).
+FRESH = timedelta(minutes=15)
 #: Rows of one read where every row costs a call.
 EACH_ROWS = 50
 
@@ -261,8 +263,10 @@ class Acting(Floor):
                     remedy="Check that this is meant, then raise `budget: {guarded_acts: …}` in the inventory."))
         # what was begun and is not finished stands first: somebody may be out of reach until it is
         page = sorted(page, key=lambda one: not begun(one.past))
+        now = self.world.clock.now()
         for one in page:
             assert one.diff is not None
+            one.decided = now
             self.guarded_acts += bool(guards.names(one.module, one.diff))
             self.stand.phases[template.index][one.slot] = Phase.ACTING
         self.backlog.setdefault(template.index, deque()).extend(page)
@@ -278,7 +282,7 @@ class Acting(Floor):
                 if self.journal.changed():
                     self.take_in()
                 chunk = [waiting.popleft() for _ in range(min(module.apply_rows, len(waiting)))]
-                chunk = [one for one in chunk if not self._held_now(template, one)]
+                chunk = [one for one in chunk if not (self._held_now(template, one) or self._outlived(template, one))]
                 for one in chunk:
                     assert one.diff is not None
                     self.record("intent", template, one, {
@@ -302,6 +306,19 @@ class Acting(Floor):
         if not (fold.words and fold.held(template.kind, one.row)):
             return False
         self.park(template, one.slot, one.row, one, Parked(Phase.HELD, "held", "on hold"))
+        return True
+
+    def _outlived(self, template: Template, one: Seen) -> bool:
+        """Whether it has waited for room at its connection for longer than its decision holds – read, window, approval,
+        guards – and is looked at again instead."""
+        now = self.world.clock.now()
+        closed = template.window and gates.opens_at(self.program.windows[template.window], now) is not None
+        if not closed and one.decided is not None and now - one.decided < FRESH:
+            return False
+        if one.diff is not None:
+            self.guarded_acts -= bool(guards.names(one.module, one.diff))  # it is counted again when it is decided
+        self.converting.discard((template.index, one.slot))
+        self.ready(template.index, one.slot)
         return True
 
     def on_acted(self, job: ActJob, answers: Any, error: BaseException | None) -> None:

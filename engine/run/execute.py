@@ -33,7 +33,7 @@ from engine.run.floor import ActJob, JudgeJob, Parked, ReadJob, stands_still
 from engine.run.graph import Selection
 from engine.run.journal import Journal, Record
 from engine.run.lease import HEARTBEAT_SECONDS, holder
-from engine.run.plan import Preview
+from engine.run.plan import MEANING_BYTES, Preview
 from engine.run.preflight import Preflight, judge
 from engine.run.stand import Seen, Word, compare, look_at, read
 from engine.world import World
@@ -49,7 +49,8 @@ class Run(Acting):
 
     def plan(self) -> Plan:
         """The preview that precedes every run; what is already as wanted is journalled and done."""
-        preview = Preview(self.stand, self.world, note=self._note_satisfied, facts=self.facts)
+        preview = Preview(self.stand, self.world, note=self._note_satisfied, facts=self.facts,
+                          agreed=self.journal.consents())
         plan = preview.make()
         self.flush()
         self.stand.forget_predictions()
@@ -316,25 +317,38 @@ class Run(Acting):
             for name, count in mine.items():
                 counts[name] = counts.get(name, 0) + count
         waits = [parked.until for parked in self.parked.values() if parked.until is not None]
+        predictions, by_module = self._agreement(counts)
         outcome = Outcome(
             exit_code=exit_code or first_exit([
                 _EXIT[parked.phase] if parked.what != "doubt" or parked.phase == Phase.WAITING else ExitCode.DOUBT
                 for parked in self.parked.values() if parked.phase in _EXIT]),
             counts=counts, changed=self.changed, next_wake=min(waits) if waits else None,
-            predictions=self._agreement(counts))
+            predictions=predictions, by_module=by_module)
         self.append([Record("ended", body={
             "exit_code": int(outcome.exit_code), "counts": counts, "by_task": by_task, "next_wake": outcome.next_wake,
-            "changed": self.changed, "predictions": outcome.predictions})])
+            "changed": self.changed, "predictions": predictions, "predictions_by_module": by_module})])
         self.flush()
         self.tell("run_ended", outcome=outcome)
         return outcome
 
-    def _agreement(self, counts: Mapping[str, int]) -> dict[str, int]:
-        """Predictions against what happened. What is still open when every row has ended was wrong."""
-        found = self.stand.fold.agreement(self.consents)
+    def _agreement(self, counts: Mapping[str, int]) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+        """Predictions against what happened, in all and by module. What is open when every row has ended was wrong."""
+        by_module = self.stand.fold.agreement(self.consents)
+        made = sum(1 for token in self.consents if len(token) == MEANING_BYTES)
+        for record in self.journal.records(kinds=("consented",)):
+            for name, count in (record.body.get("asked") or {}).items():
+                mine = by_module.setdefault(name, {"kept": 0, "uncovered": 0})
+                mine["made"] = mine.get("made", 0) + count
         ended = sum(counts.get(phase.name.lower(), 0) for phase in MET) == sum(counts.values())
-        still = found.pop("open")
-        return {**found, "broken": still if ended else 0, "open": 0 if ended else still}
+        whole = {"made": made, "kept": 0, "uncovered": 0, "broken": 0, "open": 0}
+        for mine in by_module.values():
+            mine.setdefault("made", mine["kept"])  # consented to before consents were counted by module
+            still = max(0, mine["made"] - mine["kept"])
+            mine |= {"broken": still if ended else 0, "open": 0 if ended else still}
+            whole["kept"] += mine["kept"]
+            whole["uncovered"] += mine["uncovered"]
+        whole["broken" if ended else "open"] = made - whole["kept"]
+        return whole, by_module
 
 
 def _kept(journal: Journal) -> bool:
@@ -385,7 +399,7 @@ def run(program: Program, site: Site, journal: Journal, world: World, *, selecti
                 remedy="Make a new plan and look at it.", next_command=f"mailmove plan {program.playbook}"))
         new = plan.tokens - journal.consents()
         if new and (saved_plan is not None or (consent is not None and consent(plan))):
-            journal.consent(new, by=world.user)
+            journal.consent(new, by=world.user, asked=plan.asked)
         return driver.go(plan)
     finally:
         pulse.close()

@@ -89,6 +89,7 @@ class Fold:
         self._index: dict[bytes, int] = {}
         self._tasks: dict[str, int] = {}
         self._task_names: list[str] = []
+        self._task_modules: list[str] = []
         self._last, self._word, self._ok = bytearray(), bytearray(), bytearray()
         self._intent_at, self._result_at, self._held, self._waiting = (array("q") for _ in range(4))
         self._parked = array("i")
@@ -118,7 +119,8 @@ class Fold:
     def take(self, row: Row) -> None:
         """Take in one row of the journal, its body undecoded unless it has to be looked into."""
         label = row.label
-        self.enter(row.seq, row.at, label.kind, label.task, label.row_kind, row.row, row.identity, row.body)
+        self.enter(row.seq, row.at, label.kind, label.task, label.row_kind, row.row, row.identity, row.body,
+                   label.module)
 
     def apply(self, record: Record) -> None:
         """Take in one record as read from the journal. One taken in before changes nothing."""
@@ -126,7 +128,7 @@ class Fold:
             return
         assert record.at is not None
         self.enter(record.seq, microseconds(record.at), record.kind, record.task, record.row_kind, record.row,
-                   record.identity, record.body)
+                   record.identity, record.body, record.module)
 
     # ------------------------------------------------------------------------------------- what it knows
 
@@ -157,21 +159,20 @@ class Fold:
         found: State | None = self._journal.body(past.state_seq).get("state")
         return found
 
-    def agreement(self, tokens: Set[bytes]) -> dict[str, int]:
-        """How the predictions people consented to compare with what has happened.
+    def agreement(self, tokens: Set[bytes]) -> dict[str, dict[str, int]]:
+        """How the predictions people consented to compare with what has happened, by module.
 
-        made: acts predicted with their meaning · kept: those that have settled so · uncovered: acts that settled
-        but whose meaning was known only later · open: predicted, and not settled (yet).
+        kept: acts predicted with their meaning that have settled so · uncovered: acts that settled but whose meaning
+        was known only later.
         """
-        made = sum(1 for token in tokens if len(token) == 16)
-        kept = uncovered = 0
+        found: dict[str, dict[str, int]] = {}
         for identity, place in self._index.items():
             if self._settled[place] and self._last[place] != _UNSETTLED:
-                if identity in tokens:
-                    kept += 1
-                elif self._intent[place]:
-                    uncovered += 1
-        return {"made": made, "kept": kept, "uncovered": uncovered, "open": made - kept}
+                word = "kept" if identity in tokens else "uncovered" if self._intent[place] else ""
+                if word:
+                    mine = found.setdefault(self._task_modules[self._task[place]], {"kept": 0, "uncovered": 0})
+                    mine[word] += 1
+        return found
 
     def handover(self, identity: bytes) -> Mapping[str, Any] | None:
         """What was last handed to a person for it: title, kind, text; None when nothing was."""
@@ -231,7 +232,7 @@ class Fold:
     # ------------------------------------------------------------------------------------- taking in
 
     def enter(self, seq: int, at: int, kind: str, task: str, row_kind: str, row: str, identity: bytes,
-              body: str | Mapping[str, Any]) -> None:
+              body: str | Mapping[str, Any], module: str = "") -> None:
         """Take in a record by its fields: `at` in microseconds, `body` as it is or still JSON."""
         self.seq = seq
         code = _CODES.get(kind)
@@ -247,6 +248,7 @@ class Fold:
         if number is None:
             number = self._tasks[task] = len(self._task_names)
             self._task_names.append(task)
+            self._task_modules.append(module)
         self._task[place] = number
         self._word[place] = code
         self._parked[place] = 0

@@ -39,10 +39,14 @@ def _spans(window: Window, around: datetime) -> list[tuple[datetime, datetime]]:
 
 
 def opens_at(window: Window, now: datetime) -> datetime | None:
-    """When acts may start: None means now. A freeze closes every window it touches; times are UTC."""
+    """When acts may start: None means now. A freeze takes its time out of every window; times are UTC.
+
+    Wall-clock times that a change of the clocks skips count by the time before it, those that come twice by their
+    first coming: a window never lasts longer for it.
+    """
     for start, end in _spans(window, now):
         begin = max(start, now)
-        for freeze_start, freeze_end in window.freezes:
+        for freeze_start, freeze_end in sorted(window.freezes):
             if freeze_start <= begin < freeze_end:
                 begin = freeze_end
         if begin < end:

@@ -222,10 +222,13 @@ class Journal:
         """A person's words, in one transaction; needs no lease. The last one's seq."""
         return self._chain(records, leased=False)
 
-    def consent(self, tokens: Iterable[bytes], by: str) -> int:
-        """A person agrees to these acts: one `consented` record with their digest and count; its seq."""
+    def consent(self, tokens: Iterable[bytes], by: str, asked: Mapping[str, int] | None = None) -> int:
+        """A person agrees to these acts: one `consented` record with their digest and count; its seq.
+
+        asked: of those whose meaning is known, how many of each module.
+        """
         kept = sorted(set(tokens))
-        body = {"by": by, "count": len(kept), "digest": tokens_digest(kept)}
+        body = {"by": by, "count": len(kept), "digest": tokens_digest(kept), "asked": dict(asked or {})}
         return self._chain([Record("consented", body=body)], leased=False, tokens=kept)
 
     def remember(self, seen: Mapping[bytes, tuple[str, datetime | None]]) -> None:

@@ -6,7 +6,7 @@ consent a person gives is exactly that set (docs/design.md, Consent).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
@@ -80,6 +80,10 @@ def nth_of_module(program: Program) -> list[int]:
     return found
 
 
+#: Tokens of acts that are predicted with their meaning are identities and nothing else.
+MEANING_BYTES = 16
+
+
 @dataclass
 class _Group:
     count: int = 0
@@ -95,8 +99,10 @@ class Preview:
     """One pass over all tasks in graph order, page by page. `note` receives the rows that are already as wanted."""
 
     def __init__(self, stand: Stand, world: World, *, note: Note | None = None, facts: guards.Facts | None = None,
-                 rows: bool = False) -> None:
+                 rows: bool = False, agreed: Set[bytes] = frozenset()) -> None:
+        """agreed: the tokens that people have consented to before."""
         self.stand = stand
+        self._agreed = agreed
         self.world = world
         self.note = note
         self.now = world.clock.now()
@@ -227,7 +233,7 @@ class Preview:
         outlook = one.module.outlook(one.state, one.diff)
         if template.module.effect == "observe" or isinstance(outlook, Waiting):
             if template.module.effect != "observe" and self.stand.selected(template, row):
-                self.plan.tokens.add(one.identity)  # it may have to help the service along
+                self._token(template, one.identity)  # it may have to help the service along
             self._dates(template, one.slot)
             self._add(template, "waits", outlook.reason if outlook else "waits until it is so", row,
                       after="" if outlook else self._last_need(template))
@@ -236,12 +242,18 @@ class Preview:
         self._act(template, one, word, None)
         return False
 
+    def _token(self, template: Template, token: bytes) -> None:
+        if token not in self.plan.tokens and token not in self._agreed and len(token) == MEANING_BYTES:
+            asked = self.plan.asked
+            asked[template.module_name] = asked.get(template.module_name, 0) + 1
+        self.plan.tokens.add(token)
+
     def _drifted(self, template: Template, one: Seen) -> None:
         assert one.past is not None and one.diff is not None
         if not self.stand.selected(template, one.row):
             self._add(template, "skipped", "not selected", one.row)
             return
-        self.plan.tokens.add(repair_token(one.identity, one.past.settled_seq))
+        self._token(template, repair_token(one.identity, one.past.settled_seq))
         self._add(template, "change" if one.state is not None else "create",
                   "no longer as it was left: " + describe(one.diff), one.row, undo=template.module.undo)
 
@@ -250,7 +262,7 @@ class Preview:
         if not self.stand.selected(template, one.row):
             self._add(template, "skipped", "not selected", one.row)
             return
-        self.plan.tokens.add(act_token(one.identity, one.past))
+        self._token(template, act_token(one.identity, one.past))
         stand = self.stand
         guarded = dict.fromkeys(guards.names(one.module, one.diff), "judged when its turn comes")
         if guarded and self.judge is not None and stand.needs.unmet[template.index][one.slot] == 0:
@@ -308,9 +320,9 @@ class Preview:
     def _later(self, template: Template, row: str, slot: int, after: str, one: Seen | None = None) -> None:
         if template.module.effect != "observe" and self.stand.selected(template, row):
             if one is not None:
-                self.plan.tokens.add(act_token(one.identity, one.past))
+                self._token(template, act_token(one.identity, one.past))
             else:
-                self.plan.tokens.add(later_token(template, row, self.nth[template.index]))
+                self._token(template, later_token(template, row, self.nth[template.index]))
         self._dates(template, slot)
         guarded = {name: "judged when its turn comes" for name in guards.names_later(template.module.family)}
         self._add(template, "later", after, row, guarded=guarded, undo=template.module.undo)

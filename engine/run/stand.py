@@ -80,6 +80,8 @@ class Seen:
     state: State | None = None
     diff: Diff | None = None
     unknown: Unknown | None = None
+    #: when everything that speaks for the act was last looked at
+    decided: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,8 @@ class Stand:
         at = microseconds(self.journal.time)
         fold, lineage = self.fold, self.lineage
         for seq, record in enumerate(records, first):
-            fold.enter(seq, at, record.kind, record.task, record.row_kind, record.row, record.identity, record.body)
+            fold.enter(seq, at, record.kind, record.task, record.row_kind, record.row, record.identity, record.body,
+                       record.module)
             lineage.enter(seq, record.kind, record.row_kind, record.row, record.key, record.identity)
         self._read_to = last
         return []
