@@ -15,7 +15,7 @@ SAID = {
     2: ("engine/connections/csv_sheet.py", "the comma of an empty value stays"),
     3: ("engine/language/order.py", '"C-22", "mail would arrive in mailboxes that may be disabled"'),
     4: ("engine/modules/autodiscover_uri.py", "AutoDiscoverServiceInternalUri"),
-    5: ("engine/run/guards.py", "is not converted yet (S-34 b)"),
+    5: ("engine/run/guards/batches.py", "is not converted yet (S-34 b)"),
     6: ("engine/connections/migration_objects.py", '"created": ("Created", "Stopping", "Stopped"'),
     7: ("engine/modules/migration_batch.py", "only, beginning with a letter or digit, at most 64"),
     8: ("engine/modules/mailbox_rights.py", "FullAccess on the mailbox, or Receive As on its database"),
