@@ -36,7 +36,8 @@ class Person:
     where: Sequence[str]  # -p, -i and --state, as every command takes them
     desk: Desk
     said: list[str] = field(default_factory=list)
-    _typed: dict[str, int] = field(default_factory=dict)
+    #: by text: how often the engine has looked since it was typed, and its last look
+    _typed: dict[str, tuple[int, str]] = field(default_factory=dict)
     _asked: dict[tuple[str, str], int] = field(default_factory=dict)
     _retried: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -58,7 +59,7 @@ class Person:
             self._say(words)
         for row in parked:
             if row["phase"] == "handed" and row.get("handover"):
-                self._type(row["handover"])
+                self._type(row["handover"], str(row.get("seen") or ""))
         return len(self.said) - before
 
     def _answers(self, parked: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
@@ -108,14 +109,18 @@ class Person:
         rows = [word for word in rest[1:] if not word.startswith("--")]
         self.said.append(f"{verb} «{rest[0]}» {rows[0] if rows else ''}")
 
-    def _type(self, handover: Mapping[str, str]) -> None:
-        """What was handed over is typed once; reading shows whether it took. Typed again when it still waits later."""
+    def _type(self, handover: Mapping[str, str], looked: str) -> None:
+        """What was handed over is typed once; reading shows whether it took. Typed again when the engine has looked
+        twice since and still waits: what was just typed may need a while to show."""
         text = handover["text"]
         if not text:
             return  # another row's script does this one as well
-        times = self._typed.get(text, 0)
-        self._typed[text] = times + 1
-        if times >= REPEATS_MAX or times % 2:  # what was just typed may need a while to show
+        looks, before = self._typed.get(text, (-1, ""))
+        if looks >= 0 and looked == before:
+            return
+        looks += 1
+        self._typed[text] = looks, looked
+        if looks >= REPEATS_MAX or looks % 2:
             return
         if handover["kind"] == "powershell":
             self.desk.type_powershell(text)

@@ -197,3 +197,24 @@ def test_the_person_stops_when_an_answer_does_not_help() -> None:
     with pytest.raises(Refusal, match="does not help"):
         for _ in range(20):
             person.answer()
+
+
+def test_the_person_types_a_script_again_only_when_the_engine_has_looked_since() -> None:
+    """Looked at before the engine was, a script typed twice would do twice what it was to do once."""
+    typed: list[str] = []
+
+    class Typing:
+        def type_powershell(self, script: str) -> str:
+            typed.append(script)
+            return ""
+
+        def enter_records(self, text: str, connection: str) -> str:
+            raise AssertionError("nobody asked for records")
+
+    row = {"task": "Convert / Mail users", "row": "anna", "phase": "handed", "what": "handover", "seen": None,
+           "handover": {"title": "Convert", "kind": "powershell", "text": "Disable-Mailbox anna"}}
+    person = Person(lambda words: (0, json.dumps({"parked": [row]}), ""), [], Typing())
+    for seen, times in ((None, 1), (None, 1), (None, 1), ("12:15", 1), ("12:15", 1), ("12:30", 2), ("12:45", 2)):
+        row["seen"] = seen
+        person.answer()
+        assert len(typed) == times, seen
