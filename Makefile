@@ -9,7 +9,7 @@ COUNT := 20
 SIZE := 2000
 EXECUTIONS := 1000000
 
-.PHONY: rehearsal rehearsal-large kill-rig servers test coverage-teeth fuzz canaries hostile bench lock schemas docs wheel-test clean
+.PHONY: rehearsal rehearsal-large kill-rig servers test coverage-teeth fuzz canaries canaries-teeth hostile bench lock schemas docs wheel-test clean
 
 .venv: requirements.lock
 	python3 -m venv .venv
@@ -91,6 +91,10 @@ canaries: .venv
 ## Every hostile string in every outside field, on a pseudo-terminal; the short form is part of `make test`.
 hostile: .venv
 	$(PYTHON) -m tests.hostile
+
+## Plants every leak of tests/canaries/leaks.yml, one at a time in a copy: the canaries must find it.
+canaries-teeth: .venv
+	$(PYTHON) -m tests.canaries.teeth
 
 ## The engine's own work per task row, and the plan of 4,300 mailboxes with the requests it asks.
 bench: .venv

@@ -10,6 +10,7 @@ import resource
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.canaries.stage import PLAYBOOK, Stage, write_list
@@ -43,8 +44,10 @@ def path(name: str, *, count: int = 1, forms: bool = False, short: bool = True) 
 
 @path("the sign-in service repeats the app's secret (401)", forms=True)
 def echo_sign_in(stage: Stage, form: str) -> None:
-    stage.fault("echo", match="sign-in POST token", status=401, form=form, times=2)
+    stage.inventory("graph")
+    stage.fault("echo", match="sign-in POST token", status=401, form=form, times=1)
     stage.run("doctor")
+    stage.inventory()
 
 
 @path("graph (403), exchange_online (400), EWS, LDAP and SMTP sign-ins repeat the request", count=5, forms=True)
@@ -115,7 +118,9 @@ def silent(stage: Stage, form: str) -> None:
     script.write_text(f"#!/bin/sh\nprintf '%s' {_quoted(stage.values['source shell password'])} >&2\n"
                       f"printf '%s' {_quoted(stage.values['source shell password'])}\nexit 7\n")
     script.chmod(0o700)
-    stage.inventory(ews={"password": "\0secret file:/nowhere/at/all"}, smtp={"password": "\0secret env:NOT_SET"},
+    stage.inventory(ews={"password": "\0secret env:NOT_SET"},
+                    source_shell={"provider": "pypsrp", "host": "localhost", "auth": "basic", "tls": "tls",
+                                  "password": "\0secret file:/nowhere/at/all"},
                     directory={"password": f"\0secret command:{script}"},
                     dns={"provider": "lexicon", "api": "powerdns", "update": None,
                          "options": {"auth_token": "\0secret keyring:mailmove/none"}})
@@ -176,8 +181,8 @@ def proxy(stage: Stage, form: str) -> None:
     path = stage.secrets / "proxy"
     path.write_text(stage.values["proxy"])
     # loopback is never reached through the environment's proxy; a proxy that is named is asked for every host
-    stage.inventory(graph={"url": "https://graph.contoso.test", "authority": "https://login.contoso.test/t",
-                           "proxy": f"\0secret file:{path}"})
+    stage.inventory("graph", graph={"url": "https://graph.contoso.test", "authority": "https://login.contoso.test/t",
+                                    "proxy": f"\0secret file:{path}"})
     for status in (407, 502):
         stage.gateway.answer = lambda request, status=status: (
             status, {"Proxy-Authenticate": "Basic realm=gateway"}, FORMS[form](request).encode("utf-8", "replace"))
@@ -192,27 +197,31 @@ def provider(stage: Stage, form: str) -> None:
     for status in (401, 422, 500):
         stage.gateway.answer = lambda request, status=status: (
             status, {}, FORMS[form](request).encode("utf-8", "replace"))
-        stage.inventory(dns={"provider": "lexicon", "api": "powerdns", "update": None, "options": {
+        stage.inventory("dns", dns={"provider": "lexicon", "api": "powerdns", "update": None, "options": {
             "auth_token": stage.named("DNS host's token"), "pdns_server": f"http://127.0.0.1:{stage.gateway.port}"}})
         stage.run("doctor")
-        if form == "plain":
-            stage.run("apply", "--yes", "--tags", "")
     stage.inventory()
 
 
-@path("the cloud sends to another host: neither token nor secret goes there", count=2)
+@path("the sign-in service, graph and EWS send to another host: nothing goes there", count=3)
 def redirect(stage: Stage, form: str) -> None:
-    where = f"https://127.0.0.1:{stage.cloud.port}/elsewhere"
-    stage.gateway.answer = lambda request: (302, {"Location": where}, b"")
-    stage.cloud.answer = lambda request: (200, {}, b"{}")
-    stage.inventory(ews={"url": f"https://localhost:{stage.cloud.port}/EWS", "ca_file": stage.cloud.ca_file,
-                         "password": stage.named("EWS password")},
-                    dns={"provider": "lexicon", "api": "powerdns", "update": None, "options": {
-                        "auth_token": stage.named("DNS host's token"),
-                        "pdns_server": f"http://127.0.0.1:{stage.gateway.port}"}})
-    stage.cloud.heard = b""
+    here, there = (f"https://localhost:{each.port}" for each in (stage.cloud, stage.elsewhere))
+
+    def answer(request: bytes) -> tuple[int, dict[str, str], bytes]:
+        if b"openid-configuration" in request:
+            return 200, {}, json.dumps({"issuer": here, "token_endpoint": f"{here}/token",
+                                        "authorization_endpoint": f"{here}/authorize"}).encode()
+        return 307, {"Location": f"{there}/elsewhere"}, b""
+
+    # both believe the same authorities, or the second line would never come about
+    both = stage.folder / "lab" / "both.pem"
+    both.write_text("".join(Path(each).read_text() for each in (
+        stage.cloud.ca_file, stage.elsewhere.ca_file, stage.lab.ready["ca_file"])))
+    stage.cloud.answer, stage.elsewhere.answer = answer, lambda request: (200, {}, b"{}")
+    stage.inventory(graph={"url": here, "authority": f"{here}/t", "ca_file": str(both)},
+                    exchange_online={"url": here, "ca_file": str(both)},
+                    ews={"url": f"{here}/EWS", "ca_file": str(both)})
     stage.run("doctor")
-    stage.cloud.heard = b""  # EWS was asked there by its own name, with its own password
     stage.inventory()
 
 
@@ -226,7 +235,6 @@ def malformed(stage: Stage, form: str) -> None:
                         exchange_online={"url": url, "authority": stage.lab.ready["connections"]["graph"]["authority"]},
                         ews={"url": f"{url}/EWS", "ca_file": stage.cloud.ca_file})
         stage.run("doctor")
-    stage.cloud.heard = b""
     stage.inventory()
 
 
@@ -240,11 +248,10 @@ def source_shell(stage: Stage, form: str) -> None:
     for status in (401, 500):
         stage.cloud.answer = lambda request, status=status: (
             status, {"WWW-Authenticate": "Basic realm=x"}, FORMS[form](request).encode("utf-8", "replace"))
-        stage.inventory(source_shell={
+        stage.inventory("source_shell", source_shell={
             "provider": "pypsrp", "host": "localhost", "port": stage.cloud.port, "auth": "basic", "tls": "tls",
             "ca_file": stage.cloud.ca_file, "user": "CORP\\migadmin", "password": f"\0secret command:{script}"})
         stage.run("doctor")
-    stage.cloud.heard = b""
     stage.inventory()
 
 
@@ -336,12 +343,14 @@ def misused(stage: Stage, form: str) -> None:
 @path("a migration goes on, and everything about it is looked at", count=1)
 def looks(stage: Stage, form: str) -> None:
     stage.new_migration()
+    stage.inventory(smtp={"password": stage.named("directory password")})
     stage.run("apply", "--yes")
     stage.pass_time()
     stage.run("apply", "--yes", "--json")
     _look_at_everything(stage)
     stage.run("undo", "acme", "--plan")
     stage.run("undo", "acme", "--reason", "back", "--yes")
+    stage.inventory()
 
 
 def _look_at_everything(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -89,6 +90,8 @@ class Stage:
     lab: Lab
     gateway: Stranger
     cloud: Stranger
+    #: a host that nobody names: who speaks to it was sent there
+    elsewhere: Stranger
     watch: Watch
     canaries: list[Canary]
     values: dict[str, str]
@@ -125,8 +128,11 @@ class Stage:
             path.chmod(0o600)
         return f"\0secret file:{path}"
 
-    def inventory(self, **changes: Mapping[str, Any] | None) -> None:
-        """The lab's connections with the canaries; `changes` lie over a connection's settings, None takes it out."""
+    def inventory(self, *only: str, **changes: Mapping[str, Any]) -> None:
+        """The lab's connections with the canaries; `changes` lie over a connection's settings, None takes one out.
+
+        `only`: the inventory names no other connections, so that nothing else is waited for.
+        """
         secrets = {("graph", "client_secret"): "client secret", ("exchange_online", "client_secret"): "client secret",
                    ("directory", "password"): "directory password", ("ews", "password"): "EWS password",
                    ("dns", "update"): "TSIG key"}
@@ -142,10 +148,9 @@ class Stage:
                 known["password"] = "\0secret env:CANARY"
             connections[name] = known
         for name, more in changes.items():
-            connections[name] = {**connections.get(name, {}), **(more or {})}
-            connections[name] = {word: each for word, each in connections[name].items() if each is not None}
-            if more is None:
-                del connections[name]
+            connections[name] = {word: each for word, each in {**connections.get(name, {}), **more}.items()
+                                 if each is not None}
+        connections = {name: settings for name, settings in connections.items() if not only or name in only}
         found = {"migration": "acme", **description("staged"), "connections": connections,
                  "clock": self.lab.ready["clock"]}
         text = json.dumps(found, indent=1).replace('"\\u0000secret ', '!secret "')
@@ -168,7 +173,8 @@ class Stage:
         here = Path.cwd()
         os.chdir(self.home)
         try:
-            code = main(words, out, out, self.world)
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+                code = main(words, out, out, self.world)
         except Exception:
             self.crashed.append(f"{self.doing}: {' '.join(words)}\n{traceback.format_exc()}")
         finally:
@@ -200,8 +206,8 @@ class Stage:
         found: list[Hit] = []
         for where, data in (*self.said.items(), *self.watch.seen.items(), *self._written()):
             found += search(data, where, canaries)
-        for stranger, where in ((self.cloud, "sent to a host that was not asked"),):
-            found += search(stranger.heard, where, canaries)
+        found += search(self.elsewhere.heard, "what another host was sent", canaries)
+        found += search(json.dumps(self.lab.get("/mail"), ensure_ascii=False).encode(), "letters", canaries)
         return found
 
     def marks(self) -> int:
@@ -250,6 +256,7 @@ def staged(folder: Path) -> Iterator[Stage]:
     environment = {name: os.environ[name] for name in NEEDED if name in os.environ}
     try:
         with (listening(folder / "lab", tls=False) as gateway, listening(folder / "lab", tls=True) as cloud,
+              listening(folder / "user", tls=True) as elsewhere,
               Lab(folder / "lab", described, seed=3, faults="none", environment=environment) as lab,
               watching([folder / "home", folder / "tmp", folder / "user"],
                        [folder / "home" / "secrets", folder / "home" / "Batch01.csv"]) as watch):
@@ -259,7 +266,7 @@ def staged(folder: Path) -> Iterator[Stage]:
             passwords = {person: f"Us{draw(person)[2:26]}" for person in PEOPLE}
             canaries = [Canary(kind, _only_key(value)) for kind, value in values.items() if kind != "proxy"] + [
                 Canary("user's initial password", value) for value in passwords.values()]
-            stage = Stage(folder, lab, gateway, cloud, watch, canaries, values)
+            stage = Stage(folder, lab, gateway, cloud, elsewhere, watch, canaries, values)
             program(folder / "shell")
             shutil.copy2(TREE / "tests/connections/pwsh_stand_in.py", folder / "shell")
             (stage.home / "playbook.yml").write_text(PLAYBOOK)

@@ -57,7 +57,7 @@ def draw(seed: int, count: int) -> list[Evidence]:
 def bites(drawn: Sequence[Evidence], tests: Sequence[Marked]) -> Iterator[Bite]:
     """Each id in turn: its tests with the tree as it stands, then with the break."""
     with tempfile.TemporaryDirectory(prefix="mailmove-teeth-") as temporary:
-        copy = _copied(Path(temporary))
+        copy = copied(Path(temporary))
         for each in drawn:
             assert each.breaks is not None
             nodes = [test.node for test in tests if each.id in test.requirements]
@@ -75,7 +75,8 @@ def bites(drawn: Sequence[Evidence], tests: Sequence[Marked]) -> Iterator[Bite]:
             yield Bite(each.id, len(nodes), whole, broken, time.monotonic() - began, said)
 
 
-def _copied(folder: Path) -> Path:
+def copied(folder: Path) -> Path:
+    """The tree as a run needs it, below `folder`."""
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
