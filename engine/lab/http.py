@@ -144,9 +144,11 @@ async def serve(handler: Handler, host: str, context: ssl.SSLContext | None,
 
 
 def as_sent(method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """A request as it looked on the wire, but for the order of its headers."""
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+    """A request as it looked on the wire; the fields of a form come first, as debug pages show them."""
+    head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    if headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
+        return body + b"\r\n" + head.encode()
+    return head.encode() + b"\r\n" + body
 
 
 def _cut(request: web.Request) -> web.StreamResponse:

@@ -35,7 +35,8 @@ class Tokens:
         self._secret = client_secret
         self._clock = clock
         self._gate = Gate(faults, counters, lambda code, text: {  # RFC 6749, section 5.2
-            "error": "temporarily_unavailable", "error_description": f"AADSTS90033: {text}"})
+            "error": "invalid_client" if code == "BadRequest" else "temporarily_unavailable",
+            "error_description": f"AADSTS90033: {text}"})
         self._issued: dict[str, tuple[str, datetime]] = {}
 
     def refusal(self, request: Request, public_origin: str) -> Response | None:

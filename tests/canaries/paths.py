@@ -45,15 +45,15 @@ def path(name: str, *, count: int = 1, forms: bool = False, short: bool = True) 
 @path("the sign-in service repeats the app's secret (401)", forms=True)
 def echo_sign_in(stage: Stage, form: str) -> None:
     stage.inventory("graph")
-    stage.fault("echo", match="sign-in POST token", status=401, form=form, times=1)
+    stage.fault("echo", match="sign-in POST token", status=401, form=form)
     stage.run("doctor")
     stage.inventory()
 
 
 @path("graph (403), exchange_online (400), EWS, LDAP and SMTP sign-ins repeat the request", count=5, forms=True)
 def echo_doors(stage: Stage, form: str) -> None:
-    for match, status in (("graph GET", 403), ("exo", 400), ("ews", 0), ("ldap bind", 0), ("smtp AUTH", 0)):
-        stage.fault("echo", match=match, status=status, form=form, times=1)
+    for match, status in (("graph GET", 403), ("exo", 400), ("ews FindFolder", 0), ("ldap bind", 0), ("smtp AUTH", 0)):
+        stage.fault("echo", match=match, status=status, form=form, times=3)  # SMTP has several ways to sign in
     stage.run("doctor")
 
 
@@ -89,8 +89,8 @@ def echo_apply(stage: Stage, form: str) -> None:
                                   "-ExchangeServer 'ex01.corp.contoso.com' -RpcProxyServer 'mail.contoso.com' "
                                   "-EmailAddress 'anna@contoso.com' -Credentials (Get-Credential)")
     assert typed["ok"], typed
-    for match in ("exo New-MigrationBatch", "ews", "smtp AUTH"):
-        stage.fault("echo", match=match, status=400, form=form, times=20)
+    for match in ("exo New-MigrationBatch", "ews FindFolder", "smtp AUTH"):
+        stage.fault("echo", match=match, status=400, form=form, times=2)
     stage.run("apply", "--yes")
     stage.run("retry", "A letter", "--reason", "again")
     stage.run("apply", "--yes", "--json")

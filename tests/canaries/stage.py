@@ -73,7 +73,8 @@ NEEDED = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 
 
 def _private_key() -> str:
-    certificate = trustme.CA().issue_cert("mailmove.contoso.com")
+    kind = trustme.KeyType.RSA
+    certificate = trustme.CA(key_type=kind).issue_cert("mailmove.contoso.com", key_type=kind)
     return (certificate.private_key_pem.bytes() + certificate.cert_chain_pems[0].bytes()).decode()
 
 
