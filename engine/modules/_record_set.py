@@ -30,6 +30,9 @@ class RecordSet(Module):
     """
 
     family: ClassVar[str] = "dns"
+    public: ClassVar[frozenset[str]] = frozenset({
+        "agree", "lagging", "misplaced", "missing", "others", "primary_missing", "primary_others", "primary_ttl",
+        "primary_values", "service_values", "ttl", "values"})
     connection: ClassVar[str] = "dns"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "restore"

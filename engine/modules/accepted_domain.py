@@ -22,6 +22,7 @@ class AcceptedDomain(Module):
     domain: Annotated[str, "The mail domain."]
 
     family: ClassVar[str] = "accepted_domain"
+    public: ClassVar[frozenset[str]] = frozenset({"accepted"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "observe"
     undo: ClassVar[Undo] = "none"

@@ -25,6 +25,7 @@ class AddressFree(Module):
     aliases: Annotated[tuple[str, ...], "Its other addresses."] = ()
 
     family: ClassVar[str] = "address_free"
+    public: ClassVar[frozenset[str]] = frozenset({"deleted", "held_by"})
     connection: ClassVar[str] = "graph"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "none"

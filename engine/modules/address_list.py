@@ -24,6 +24,7 @@ class AddressList(OnRecipient):
     hidden: Annotated[bool, "Whether it is hidden."] = False
 
     family: ClassVar[str] = "address_list"
+    public: ClassVar[frozenset[str]] = frozenset({"dn", "hidden"})
     connection: ClassVar[str] = "directory"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "restore"

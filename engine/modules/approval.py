@@ -26,6 +26,7 @@ class Approval(Module):
     typed: Annotated[str, "What the person must type to say yes."] = ""
 
     family: ClassVar[str] = "approval"
+    public: ClassVar[frozenset[str]] = frozenset({"answer", "at", "by", "evidence", "granted", "question", "reason"})
     effect: ClassVar[Effect] = "send"
     undo: ClassVar[Undo] = "none"
     reads: ClassVar[Reads] = "journal"

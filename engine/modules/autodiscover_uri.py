@@ -27,6 +27,7 @@ class AutodiscoverUri(Module):
     uri: Annotated[str, "What it should be; empty: nothing."] = ""
 
     family: ClassVar[str] = "autodiscover_uri"
+    public: ClassVar[frozenset[str]] = frozenset({"point", "uri"})
     connection: ClassVar[str] = "directory"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "restore"

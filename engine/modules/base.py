@@ -49,6 +49,8 @@ class Module:
 
     #: first segment of the key; only modules of one family can own the same thing
     family: ClassVar[str]
+    #: fields of the read state whose texts and lists may be shown and recorded; any other's are hidden (run/showing.py)
+    public: ClassVar[frozenset[str]] = frozenset()
     #: the connection that `read` and `apply` use, as named in the inventory; "" for none
     connection: ClassVar[str] = ""
     effect: ClassVar[Effect] = "set"

@@ -36,6 +36,7 @@ class BatchHistory(Module):
     batch: Annotated[str, "Name of the batch."]
 
     family: ClassVar[str] = "history"
+    public: ClassVar[frozenset[str]] = frozenset({"current", "exported_at", "sha256", "users"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "restore"

@@ -31,6 +31,7 @@ class BatchList(Module):
     csv: Annotated[str, "The batch's CSV file."]
 
     family: ClassVar[str] = "list"
+    public: ClassVar[frozenset[str]] = frozenset({"fits", "misfits", "rows", "sha256", "told"})
     connection: ClassVar[str] = "directory"
     effect: ClassVar[Effect] = "observe"
     undo: ClassVar[Undo] = "none"

@@ -26,6 +26,8 @@ class BatchProgress(Module):
     batch: Annotated[str, "Name of the batch."]
 
     family: ClassVar[str] = "progress"
+    public: ClassVar[frozenset[str]] = frozenset({
+        "copying", "error", "error_times", "failed", "mailboxes", "status", "synced", "under_way"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "none"

@@ -25,6 +25,7 @@ class BatchSync(Module):
     since: Annotated[datetime, "The moment; in a playbook the end of the wait after the MX switch."]
 
     family: ClassVar[str] = "batch_sync"
+    public: ClassVar[frozenset[str]] = frozenset({"behind", "oldest", "status"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "restore"

@@ -30,6 +30,7 @@ class Checklist(Module):
             object.__setattr__(self, "items", (*self.items, *(each for each in told if each not in self.items)))
 
     family: ClassVar[str] = "checklist"
+    public: ClassVar[frozenset[str]] = frozenset({"at", "by", "done", "evidence", "items", "reason"})
     effect: ClassVar[Effect] = "send"
     undo: ClassVar[Undo] = "none"
     reads: ClassVar[Reads] = "journal"

@@ -24,6 +24,8 @@ class CloudRecipient(Module):
     at_least: Annotated[Literal["recipient", "mail_user", "mailbox"], "What it must be, or more."] = "mail_user"
 
     family: ClassVar[str] = "recipient"
+    public: ClassVar[frozenset[str]] = frozenset({
+        "address", "addresses", "guid", "legacy_dn", "primary", "routing_address", "type"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "observe"
     undo: ClassVar[Undo] = "none"

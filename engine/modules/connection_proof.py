@@ -29,6 +29,7 @@ class ConnectionProof(Module):
     before: Annotated[str, "What the proof is for, as in a batch's name: each has its own."] = ""
 
     family: ClassVar[str] = "connection_proof"
+    public: ClassVar[frozenset[str]] = frozenset({"at", "result", "wrong"})
     connection: ClassVar[str] = "published"
     effect: ClassVar[Effect] = "observe"
     undo: ClassVar[Undo] = "none"

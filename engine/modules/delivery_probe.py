@@ -32,6 +32,7 @@ class DeliveryProbe(Module):
     through: Annotated[Literal["source", "mx"], "source: connection source_smtp; mx: connection smtp."]
 
     family: ClassVar[str] = "probe"
+    public: ClassVar[frozenset[str]] = frozenset({"delivered", "delivered_at", "message_id", "status"})
     connection: ClassVar[str] = "smtp"
     effect: ClassVar[Effect] = "send"
     undo: ClassVar[Undo] = "none"

@@ -23,6 +23,7 @@ class DirectorySync(Module):
     fresh_within: Annotated[timedelta | None, "Last run at most so long ago; only where enabled."] = None
 
     family: ClassVar[str] = "directory_sync"
+    public: ClassVar[frozenset[str]] = frozenset({"enabled", "fresh", "last_sync"})
     connection: ClassVar[str] = "graph"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "none"

@@ -31,6 +31,7 @@ class EndpointTest(Module):
     max_age: Annotated[timedelta | None, "A passed test counts for so long; always, where it is not given."] = None
 
     family: ClassVar[str] = "endpoint_test"
+    public: ClassVar[frozenset[str]] = frozenset({"current", "result", "tested_at"})
     connection: ClassVar[str] = "exchange_online"
     #: Running it again does no harm, so an interrupted test is simply repeated.
     effect: ClassVar[Effect] = "set"

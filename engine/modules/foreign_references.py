@@ -29,6 +29,7 @@ class ForeignReferences(Module):
     staying: Annotated[tuple[str, ...], "Addresses of recipients that are not migrated on purpose."] = ()
 
     family: ClassVar[str] = "foreign_references"
+    public: ClassVar[frozenset[str]] = frozenset({"dn", "foreign", "saved"})
     connection: ClassVar[str] = "directory"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "restore"

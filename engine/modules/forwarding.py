@@ -26,6 +26,7 @@ class Forwarding(OnRecipient):
     target_address: Annotated[str, "Where mail goes on to, as in anna@contoso.onmicrosoft.com."]
 
     family: ClassVar[str] = "forwarding"
+    public: ClassVar[frozenset[str]] = frozenset({"dn", "target_address", "object"})
     connection: ClassVar[str] = "directory"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "restore"

@@ -23,6 +23,7 @@ class GroupMembers(Module):
     members: Annotated[tuple[str, ...], "Primary addresses it must have."] = ()
 
     family: ClassVar[str] = "members"
+    public: ClassVar[frozenset[str]] = frozenset({"missing"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "observe"
     reads: ClassVar[Reads] = "each"

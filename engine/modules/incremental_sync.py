@@ -28,6 +28,7 @@ class IncrementalSync(Module):
     within: Annotated[timedelta, "How old the last sync may be."] = timedelta(hours=26)
 
     family: ClassVar[str] = "incremental"
+    public: ClassVar[frozenset[str]] = frozenset({"fresh", "last_synced", "status"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "none"

@@ -24,6 +24,7 @@ class ItemCounts(Module):
     tolerance_percent: Annotated[float, "How far apart they may be, in per cent of the source's count."] = 1.0
 
     family: ClassVar[str] = "counts"
+    public: ClassVar[frozenset[str]] = frozenset({"agree", "cloud_items", "source_items", "source_read_at"})
     connection: ClassVar[str] = "ews"
     effect: ClassVar[Effect] = "observe"
     undo: ClassVar[Undo] = "none"

@@ -34,6 +34,7 @@ class Licence(Module):
                   "group: a group that carries the product gives it; who is missing is handed to a person."] = "user"
 
     family: ClassVar[str] = "licence"
+    public: ClassVar[frozenset[str]] = frozenset({"assigned", "error", "usage_location"})
     connection: ClassVar[str] = "graph"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "compensate"

@@ -23,6 +23,7 @@ class LicenceActive(Module):
     sku: Annotated[str, "The product, as in `licence`; empty: no licence is needed."] = ""
 
     family: ClassVar[str] = "licence_active"
+    public: ClassVar[frozenset[str]] = frozenset({"active", "mailbox_plan"})
     connection: ClassVar[str] = "graph"
     effect: ClassVar[Effect] = "observe"
     reads: ClassVar[Reads] = "each"

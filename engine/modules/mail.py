@@ -34,6 +34,8 @@ class Mail(Module):
                        "best: graph where that connection has a `sender`, else smtp."] = "best"
 
     family: ClassVar[str] = "mail"
+    public: ClassVar[frozenset[str]] = frozenset({
+        "message_id", "resolved_by", "sent", "sent_at", "template", "through"})
     connection: ClassVar[str] = "smtp"
     effect: ClassVar[Effect] = "send"
     undo: ClassVar[Undo] = "none"

@@ -30,6 +30,7 @@ class MailDelivery(Module):
     through: Annotated[Literal["best", "graph", "smtp"], "As in `mail`."] = "best"
 
     family: ClassVar[str] = "mail_delivery"
+    public: ClassVar[frozenset[str]] = frozenset({"came_back", "reason", "status"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "observe"
     reads: ClassVar[Reads] = "each"  # of one listing; but before it was sent there is nothing to be read

@@ -53,6 +53,9 @@ class MailUserConversion(OnRecipient):
     object: Annotated[str, "objectGUID of the mailbox's object, by which it is found while it has no address."] = ""
 
     family: ClassVar[str] = "conversion"
+    public: ClassVar[frozenset[str]] = frozenset({
+        "dn", "guid", "legacy_dn", "mail", "policies_off", "primary", "proxies", "recipient", "replies_work", "saved",
+        "target_address", "usn", "object"}) | {*SET, *REMOVED}
     connection: ClassVar[str] = "directory"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "compensate"

@@ -37,6 +37,7 @@ class MailboxRights(Module):
     exchange: Annotated[Release, "Release of the mailbox's server; decides the lines handed over."]
 
     family: ClassVar[str] = "mailbox_rights"
+    public: ClassVar[frozenset[str]] = frozenset({"database", "dn", "missing", "protected", "way"})
     connection: ClassVar[str] = "directory"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "compensate"

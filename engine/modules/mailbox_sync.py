@@ -31,6 +31,9 @@ class MailboxSync(Module):
         hours=3)
 
     family: ClassVar[str] = "sync"
+    public: ClassVar[frozenset[str]] = frozenset({
+        "batch_status", "error", "error_class", "items", "last_success", "skipped", "stalled_minutes", "state",
+        "status"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "none"

@@ -49,6 +49,8 @@ class MigrationBatch(Module):
         False)
 
     family: ClassVar[str] = "batch"
+    public: ClassVar[frozenset[str]] = frozenset({
+        "count", "endpoint", "last_synced", "members", "message", "read_whole", "state", "status"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "create"
     undo: ClassVar[Undo] = "compensate"

@@ -51,6 +51,9 @@ class MigrationEndpoint(Module):
                                                             "service's default (B-25)."] = None
 
     family: ClassVar[str] = "endpoint"
+    public: ClassVar[frozenset[str]] = frozenset({
+        "account", "autodiscover", "exchange_server", "max_concurrent_incremental_syncs", "max_concurrent_migrations",
+        "password_current", "rpc_proxy_server", "type"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "create"
     undo: ClassVar[Undo] = "compensate"

@@ -23,6 +23,7 @@ class OutOfOffice(Module):
     address: Annotated[str, "Primary address of the mailbox."]
 
     family: ClassVar[str] = "out_of_office"
+    public: ClassVar[frozenset[str]] = frozenset({"active", "came_along", "until"})
     connection: ClassVar[str] = "ews"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "none"

@@ -36,6 +36,7 @@ class OutlookAnywhere(Module):
         "basic")
 
     family: ClassVar[str] = "outlook_anywhere"
+    public: ClassVar[frozenset[str]] = frozenset({"addresses", "answer", "published", "sign_ins"})
     connection: ClassVar[str] = "published"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "compensate"

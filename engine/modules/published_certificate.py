@@ -29,6 +29,8 @@ class PublishedCertificate(Module):
     exchange: Annotated[Release, "Release of the server; decides the lines handed over."]
 
     family: ClassVar[str] = "certificate"
+    public: ClassVar[frozenset[str]] = frozenset({
+        "faults", "issuer", "names", "not_after", "protocol", "thumbprint", "warning"})
     connection: ClassVar[str] = "published"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "compensate"

@@ -24,6 +24,7 @@ class SecurityGroup(Module):
     name: Annotated[str, "Display name, at most 64 characters."]
 
     family: ClassVar[str] = "group"
+    public: ClassVar[frozenset[str]] = frozenset({"members", "type"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "create"
     undo: ClassVar[Undo] = "compensate"

@@ -26,6 +26,7 @@ class ServerReport(Module):
     name: Annotated[str, "Name of the source, for the record."] = "source"
 
     family: ClassVar[str] = "server_report"
+    public: ClassVar[frozenset[str]] = frozenset({"restricted", "servers"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "observe"
     look_again: ClassVar[timedelta] = timedelta(hours=4)

@@ -24,6 +24,7 @@ class SignInName(Module):
     change: Annotated[Literal["by_hand", "graph"], "Who changes a name that differs."] = "by_hand"
 
     family: ClassVar[str] = "sign_in_name"
+    public: ClassVar[frozenset[str]] = frozenset({"synced", "upn", "id"})
     connection: ClassVar[str] = "graph"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "restore"

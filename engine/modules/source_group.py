@@ -25,6 +25,7 @@ class SourceGroup(Module):
     security: Annotated[bool, "Whether the inventory calls it a security group."]
 
     family: ClassVar[str] = "source_group"
+    public: ClassVar[frozenset[str]] = frozenset({"security"})
     connection: ClassVar[str] = "directory"
     effect: ClassVar[Effect] = "observe"
     undo: ClassVar[Undo] = "none"

@@ -24,6 +24,7 @@ class SourceMailbox(Module):
     visible: Annotated[bool, "Whether it must stand in the address lists."] = False
 
     family: ClassVar[str] = "source_mailbox"
+    public: ClassVar[frozenset[str]] = frozenset({"dn", "wrong"})
     connection: ClassVar[str] = "directory"
     effect: ClassVar[Effect] = "observe"
     undo: ClassVar[Undo] = "none"

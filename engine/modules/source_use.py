@@ -33,6 +33,7 @@ class SourceUse(Module):
         timedelta(days=3))
 
     family: ClassVar[str] = "source_use"
+    public: ClassVar[frozenset[str]] = frozenset({"federated", "left", "notes", "synced"})
     connection: ClassVar[str] = "directory"
     effect: ClassVar[Effect] = "observe"
     reads: ClassVar[Reads] = "each"

@@ -31,6 +31,9 @@ class TenantDomain(Module):
     state: Annotated[Literal["present", "verified"], "How far the tenant must know it."] = "verified"
 
     family: ClassVar[str] = "domain"
+    public: ClassVar[frozenset[str]] = frozenset({
+        "authentication", "autodiscover_host", "mx_host", "state", "verification_label", "verification_mx",
+        "verification_txt"})
     connection: ClassVar[str] = "graph"
     effect: ClassVar[Effect] = "create"
     undo: ClassVar[Undo] = "compensate"

@@ -25,6 +25,7 @@ class ThrottlingPause(Module):
     days: Annotated[int, "How many days; the pause begins when it is typed."] = 90
 
     family: ClassVar[str] = "throttling_pause"
+    public: ClassVar[frozenset[str]] = frozenset({"paused", "until"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "none"

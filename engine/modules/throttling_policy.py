@@ -31,6 +31,7 @@ class ThrottlingPolicy(Module):
     exchange: Annotated[Literal["2010", "2013"], "Release of the source."]
 
     family: ClassVar[str] = "throttling_policy"
+    public: ClassVar[frozenset[str]] = frozenset({"own", "policy"})
     connection: ClassVar[str] = "directory"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "compensate"

@@ -25,6 +25,7 @@ class UnifiedMessaging(Module):
     address: Annotated[str, "Primary address of the mailbox."]
 
     family: ClassVar[str] = "unified_messaging"
+    public: ClassVar[frozenset[str]] = frozenset({"dial_plan", "enabled", "extensions", "policy"})
     connection: ClassVar[str] = "directory"
     effect: ClassVar[Effect] = "set"
     undo: ClassVar[Undo] = "restore"

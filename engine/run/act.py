@@ -106,7 +106,8 @@ class Acting(Floor):
         if last == "intent":
             return self._in_doubt(template, one, now)
         if last == "handed" and past is not None:
-            if told or moved_on(self.stand.fold, self.journal, one.identity, past, one.diff):
+            if told or moved_on(
+                    self.stand.fold, self.journal, one.identity, past, template.module, one.diff):
                 return True
             handed = self.stand.fold.handover(one.identity) or {"title": "handed to a person"}
             self.park(template, one.slot, one.row, one,

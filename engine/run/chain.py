@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 
+from engine.connections import Site
 from engine.contract import Change, Diff, Invalid, Plain, State, Template, Unknown
 from engine.modules.base import Module
 from engine.run.fold import Past
+from engine.run.showing import HIDDEN
 from engine.run.stand import Seen, Stand
 
 #: Tasks that only ask a person: there is nothing in the world to take back.
@@ -48,6 +50,13 @@ class Step:
         self.state = state
         self.diff = self.module.restore_diff(self.before, state)
         self.changed = self._changed() if self.diff is not None else ()
+
+    def final(self, site: Site) -> str:
+        """Why this act cannot be taken back (any more); "" when it can. Raises Fault."""
+        gone = [name for name, value in (self.before or {}).items() if value == HIDDEN]
+        if gone:
+            return f"how it was before was not kept: its module does not call {', '.join(gone)} public"
+        return self.module.final(site, self.before, self.state)
 
     def _changed(self) -> tuple[Change, ...]:
         if self.past.settled_seq:

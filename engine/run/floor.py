@@ -17,6 +17,7 @@ from engine.run.fold import Past
 from engine.run.graph import Selection
 from engine.run.journal import Journal, Record
 from engine.run.plan import nth_of_module
+from engine.run.showing import kept
 from engine.run.stand import Seen, Stand, label
 from engine.world import Workers, World
 
@@ -95,7 +96,7 @@ class Floor:
 
     def record(self, kind: str, template: Template, one: Seen, body: dict[str, Any]) -> None:
         self.outbox.append(Record(kind, self.labels[template.index], template.kind, one.row, one.key,
-                                  template.module_name, one.identity, body))
+                                  template.module_name, one.identity, kept(template.module, body)))
 
     def append(self, records: Iterable[Record]) -> None:
         self.outbox.extend(records)

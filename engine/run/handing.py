@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.contract import Diff, Handover
+from engine.modules.base import Module
 from engine.run.fold import Fold, Past
 from engine.run.journal import Journal
+from engine.run.showing import shown_changes
 
 
 def joined(handovers: Sequence[Handover]) -> Handover:
@@ -46,10 +48,10 @@ def told(whole: Handover, place: int, leader: str) -> dict[str, Any]:
     return found if place == 0 else found | {"with": leader}
 
 
-def moved_on(fold: Fold, journal: Journal, identity: bytes, past: Past, diff: Diff) -> bool:
+def moved_on(fold: Fold, journal: Journal, identity: bytes, past: Past, module: type[Module], diff: Diff) -> bool:
     """Whether what was handed over no longer says what is left to do: the world has moved, or its script is gone."""
     asked = [list(each) for each in journal.body(past.intent_seq)["changes"]]
-    if asked != [[each.field, each.before, each.after] for each in diff.changes]:
+    if asked != [[each.field, each.before, each.after] for each in shown_changes(module, diff.changes)]:
         return True
     handed: Mapping[str, Any] = fold.handover(identity) or {}
     leader = fold.past(bytes.fromhex(handed["with"])) if handed.get("with") else past

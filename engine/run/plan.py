@@ -7,7 +7,7 @@ consent a person gives is exactly that set (docs/design.md, Consent).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
 
@@ -34,6 +34,7 @@ from engine.run import gates, guards
 from engine.run.fold import Past
 from engine.run.graph import Selection
 from engine.run.journal import Journal
+from engine.run.showing import shown_changes
 from engine.run.stand import Seen, Stand, Word, compare, label, look_at
 from engine.world import World
 
@@ -255,7 +256,8 @@ class Preview:
             return
         self._token(template, repair_token(one.identity, one.past.settled_seq))
         self._add(template, "change" if one.state is not None else "create",
-                  "no longer as it was left: " + describe(one.diff), one.row, undo=template.module.undo)
+                  "no longer as it was left: " + describe(_shown(template, one.diff)), one.row,
+                  undo=template.module.undo)
 
     def _act(self, template: Template, one: Seen, word: str, text: str | None) -> None:
         assert one.diff is not None
@@ -339,7 +341,7 @@ class Preview:
         key = (template.index, word)
         if self._texts.get(key, 0) >= TEXTS_MAX:
             return _fields(diff)
-        text = describe(diff)
+        text = describe(_shown(template, diff))
         if (template.index, word, text) not in self._groups:
             self._texts[key] = self._texts.get(key, 0) + 1
         return text
@@ -391,6 +393,10 @@ class Preview:
             whole = _Group(sum(group.count for group in groups), first.text + "  (each its own)", first.rows,
                            dict(first.guarded), first.undo, first.after, first.sample)
             yield (task, word, whole.text), whole
+
+
+def _shown(template: Template, diff: Diff) -> Diff:
+    return replace(diff, changes=shown_changes(template.module, diff.changes))
 
 
 def describe(diff: Diff) -> str:

@@ -32,6 +32,7 @@ from engine.run.encoding import canonical, microseconds
 from engine.run.fold import Fold, Past
 from engine.run.journal import Journal, Record
 from engine.run.lineage import Lineage
+from engine.run.showing import HIDDEN, known, shown
 
 
 def label(template: Template) -> str:
@@ -109,9 +110,13 @@ class Register(Mapping[str, Plain]):
 
     def __getitem__(self, name: str) -> Any:
         if self._state is not None and name in self._state:
-            return self._state[name]
+            template = self._stand.program.templates[self._task]
+            found = shown(template.module, name, self._state[name])
+            # What the journal does not keep would be another value after the next start.
+            return found if found != HIDDEN else Unknown(
+                f"{name} is not called public by {template.module_name}, and is not handed on")
         if name == "before":
-            before = self._stand.before(self._task, self._slot)
+            before = known(self._stand.before(self._task, self._slot))
             return before if before is not None else self._unknown("before")
         if name == "held_since":
             held = self._stand.held_since(self._task, self._slot)

@@ -35,6 +35,7 @@ from engine.run.handing import joined, moved_on, told
 from engine.run.journal import Journal, Record
 from engine.run.lease import HEARTBEAT_SECONDS, holder
 from engine.run.preflight import check_identity
+from engine.run.showing import kept
 from engine.run.stand import label
 from engine.run.undo_plan import Line, UndoPlan, UndoPreview, changed_text, lost, preview
 from engine.world import World
@@ -170,7 +171,7 @@ class Undo(UndoPreview):
             self._settled(chain, step)
             return False
         try:
-            final = step.module.final(self.site, step.before, state)
+            final = step.final(self.site)
         except Fault as fault:
             self._again(chain, step, str(fault), passing=fault.passing)
             return False
@@ -186,7 +187,7 @@ class Undo(UndoPreview):
             return True
         if past.last == "handed":
             assert step.diff is not None
-            if moved_on(self.stand.fold, self.journal, step.identity, past, step.diff):
+            if moved_on(self.stand.fold, self.journal, step.identity, past, step.template.module, step.diff):
                 return True  # something of it was done: what is left is worded anew
             handed = self.stand.fold.handover(step.identity) or {}
             self._park(chain, step, "handed", "handover", str(handed.get("title") or "handed to a person"),
@@ -207,7 +208,7 @@ class Undo(UndoPreview):
     def _allowed(self, chain: Chain, step: Step, now: datetime) -> bool:
         """Changes since, consent, window and guards."""
         if step.changed and not self.over_changes:
-            self._park(chain, step, "blocked", "changed", changed_text(step.changed), None)
+            self._park(chain, step, "blocked", "changed", changed_text(step), None)
             return False
         if self.token(step) not in self.consents:
             self._park(chain, step, "blocked", "consent", "nobody has consented to taking this back", None)
@@ -337,7 +338,7 @@ class Undo(UndoPreview):
 
     def _record(self, kind: str, step: Step, body: Mapping[str, Any]) -> Record:
         return Record(kind, label(step.template), step.template.kind, step.row, step.act.key,
-                      step.template.module_name, step.identity, body)
+                      step.template.module_name, step.identity, kept(step.template.module, body))
 
     def _append(self, records: Sequence[Record]) -> None:
         self.stand.appended(records, self.journal.append(records))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -29,6 +29,7 @@ from engine.run.graph import Selection
 from engine.run.journal import Journal
 from engine.run.plan import describe
 from engine.run.preflight import check_identity
+from engine.run.showing import shown_changes
 from engine.run.stand import Stand, label
 from engine.world import World
 
@@ -140,7 +141,7 @@ class UndoPreview:
         if step.diff is None:
             return self.line(chain, step, "already", "is as it was before")
         try:
-            final = step.module.final(self.site, step.before, state)
+            final = step.final(self.site)
         except Fault as fault:
             return self.line(chain, step, "unknown", f"could not be read: {fault}")
         if final:
@@ -149,8 +150,9 @@ class UndoPreview:
         for verdict in self.judged(step):
             guarded.append(f"{verdict.guard}: {'passes' if verdict.passed else verdict.reason}")
         word = "changed" if step.changed else "hands" if step.module.by_hand(self.site) else "restore"
-        return self.line(chain, step, word, changed_text(step.changed), changes=step.diff.changes or (
-            (Change("exists", True, False),) if step.diff.verb == "delete" else ()),
+        return self.line(chain, step, word, changed_text(step), changes=(
+            shown_changes(step.template.module, step.diff.changes) or (
+                (Change("exists", True, False),) if step.diff.verb == "delete" else ())),
             loses=tuple(step.module.loses(step.before, state)), guarded=tuple(guarded),
             token=b"" if step.changed and not self.over_changes else self.token(step))
 
@@ -200,9 +202,9 @@ def _as_restored(step: Step, state: State | None) -> State | None:
     return {**state, **{name: value for name, value in back.items() if not isinstance(value, BOUNDS)}}
 
 
-def changed_text(changed: Iterable[Change]) -> str:
+def changed_text(step: Step) -> str:
     """Which field somebody has changed since, from what to what."""
-    told = tuple(changed)
+    told = shown_changes(step.template.module, step.changed)
     return f"somebody has changed it since: {describe(Diff('change', told, {}))}" if told else ""
 
 

@@ -44,6 +44,7 @@ class Thing(Module):
     """Keep a thing's value."""
 
     family: ClassVar[str] = "thing"
+    public: ClassVar[frozenset[str]] = frozenset({"value", "foreign", "state"})
     connection: ClassVar[str] = "memory"
 
     name: Annotated[str, "Name."]
