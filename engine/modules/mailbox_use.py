@@ -29,7 +29,8 @@ class MailboxUse(Module):
     source_account: Annotated[str, "Migration account of the source, DOMAIN\\user, which opens mailboxes too."] = ""
 
     family: ClassVar[str] = "use"
-    public: ClassVar[frozenset[str]] = frozenset({"last_sign_in", "last_used", "used", "source_opened", "source_opened_by"})
+    public: ClassVar[frozenset[str]] = frozenset({
+        "last_sign_in", "last_used", "source_opened", "source_opened_by", "used"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "observe"
     reads: ClassVar[Reads] = "each"
