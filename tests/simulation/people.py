@@ -29,6 +29,8 @@ class People:
     diligence: float
     said: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    #: rows of which something was waived: what stands still of them later is waived too
+    given_up: set[str] = field(default_factory=set)
     _retried: Counter[tuple[str, str]] = field(default_factory=Counter)
     _typed: Counter[str] = field(default_factory=Counter)
 
@@ -50,7 +52,7 @@ class People:
         for each in standing.standing_still(journal):
             if each.answer:
                 continue
-            if each.phase == "handed" and each.handover.get("text"):
+            if each.phase == "handed" and each.handover.get("text") and each.row not in self.given_up:
                 self._type(each.handover)
             elif verb := self._verb(each):
                 asked.setdefault((verb, each.task), []).append(each)
@@ -65,6 +67,10 @@ class People:
     def _verb(self, each: ParkedRow) -> str:
         if each.phase == "asking":
             return {"approval": "approve", "checklist": "done", "doubt": "redo"}.get(each.what, "")
+        if each.row in self.given_up and each.phase in ("waiting", "blocked", "handed", "failed"):
+            return "waive"
+        if each.phase == "failed" and "timeout has passed" in each.reason:
+            return "waive"  # it was given time enough
         if each.phase == "failed":
             self._retried[each.task, each.row] += 1
             return "retry" if self._retried[each.task, each.row] <= RETRIES else "waive"
@@ -84,6 +90,7 @@ class People:
                     words.retry(journal, **given, reason="looked at it")
                 case "waive":
                     words.waive(journal, **given, reason="still fails after two tries")
+                    self.given_up.update(row for row in rows if "@" in row)
         except Refusal as refusal:
             self.refused.append(f"{verb} «{task}» {rows[:3]}: {refusal.problem.summary}; {refusal.problem.found}")
             return

@@ -101,7 +101,7 @@ def draw(seed: int, size_max: int = SIZE_MAX) -> Scenario:
         throttle=_maybe(drawn, 0.2), throttle_seconds_max=drawn.choice((10, 60, 600)), untold=_maybe(drawn, 1.0),
         unavailable=_maybe(drawn, 0.05), drop=_maybe(drawn, 0.03), hide=_maybe(drawn, 0.6),
         hide_minutes_max=drawn.choice((2, 12, 30)), mailboxes=0.0)
-    return Scenario(seed, kind, exchange, size, rows, drawn.random() < 0.6, drawn.choice((0.2, 0.7, 1.0)), level,
+    return Scenario(seed, kind, exchange, size, rows, drawn.random() < 0.75, drawn.choice((0.2, 0.7, 1.0)), level,
                     tuple(_troubles(drawn, size)))
 
 
