@@ -49,6 +49,7 @@ class Laboratory:
     tenant: Tenant
     migration: Migration
     control: Control
+    tokens: Tokens
     runners: list[web.AppRunner]
 
     async def close(self) -> None:
@@ -112,7 +113,7 @@ async def laboratory(description: dict[str, Any], folder: Path, seed: int, gated
     address = f"http://{HOST}:{port}"
     ready = {"control": address, "connections": connections, "clock": {"url": address}, "ca_file": str(ca_file),
              "tenant": {"id": tenant.id, "domain": tenant.initial_domain}}
-    return Laboratory(ready, clock, counters, faults, organisation, tenant, migration, control, runners)
+    return Laboratory(ready, clock, counters, faults, organisation, tenant, migration, control, tokens, runners)
 
 
 def _moment(text: str) -> datetime:

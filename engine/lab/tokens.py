@@ -56,6 +56,11 @@ class Tokens:
         """Every token given out so far: what nobody should ever find written down."""
         return list(self._issued)
 
+    def revoke(self) -> None:
+        """No token given out so far is taken any more."""
+        now = self._clock.now()
+        self._issued = {token: (resource, min(ends, now)) for token, (resource, ends) in self._issued.items()}
+
     def handle(self, request: Request) -> Response:
         """OpenID metadata, keys, and the token endpoint of one tenant."""
         return self._gate.whole(f"sign-in {request.method} {request.path.rsplit('/', 1)[-1]}",

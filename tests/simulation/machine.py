@@ -32,6 +32,7 @@ class Process:
     name: str
     machine: Machine
     alive: bool = True
+    pulse: MachinePulse | None = None
 
     def step(self, what: str, data: bytes = b"") -> None:
         if not self.alive:
@@ -97,6 +98,27 @@ class MachineClock:
             self.machine.waiting(until - self.machine.wrong_by if until is not None else None, stop_early)
 
 
+class MachinePulse:
+    """The sign of life of a run: it beats whenever so much time has passed in its process, whatever that is at."""
+
+    def __init__(self, process: Process, seconds: float, beat: Callable[[], None]) -> None:
+        self._process, self._beat = process, beat
+        self._every = timedelta(seconds=seconds)
+        self._last = process.machine.true.now()
+        process.pulse = self
+
+    def passed(self) -> None:
+        """Time has passed."""
+        now = self._process.machine.true.now()
+        if now - self._last >= self._every:
+            self._last = now
+            with contextlib.suppress(Exception):  # the driver meets the same at its next step
+                self._beat()
+
+    def close(self) -> None:
+        self._process.pulse = None
+
+
 @dataclass
 class Machine:
     """One operator's machine. The callbacks are the story's: what happens at a step, in a wait, on a write."""
@@ -131,7 +153,9 @@ class Machine:
             return found
 
         world = World(clock=MachineClock(self), random=self.random, environment={"USER": self.user},
-                      workers=lambda: InlineWorkers(self.random), process_id=self.process_id, host=self.host)
+                      workers=lambda: InlineWorkers(self.random), process_id=self.process_id, host=self.host,
+                      machine=f"{self.host} since it was started",
+                      pulse=lambda seconds, beat: MachinePulse(process, seconds, beat))  # type: ignore[arg-type, return-value]
         try:
             with mock.patch.object(sqlite3, "connect", opened):
                 yield process, world

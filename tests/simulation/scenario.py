@@ -20,7 +20,7 @@ HORIZON_DAYS = 90.0
 #: What a trouble may be; beside it how many of them a story has at most.
 TROUBLES = {
     "kill": 5, "kill in recovery": 2, "disk full": 2, "clock jump": 1, "name servers differ": 2, "storm": 2,
-    "second operator": 2, "edit": 2, "absence": 1, "hire": 1, "poisoned": 3, "preview": 2,
+    "tokens revoked": 2, "second operator": 2, "edit": 2, "absence": 1, "hire": 1, "poisoned": 3, "preview": 2,
 }
 #: After these the organisation may rightly end otherwise than without them.
 CHANGE_THE_END = frozenset({"hire", "poisoned", "absence", "clock jump", "edit"})
@@ -36,7 +36,8 @@ class Trouble:
     disk full                    step: the commit that fails; much: how many fail
     clock jump                   much: hours that the operator's clock is wrong by; lasts: hours
     name servers differ          much: seconds that the second one lags behind; lasts: hours
-    storm                        much: share of requests that are throttled; lasts: hours
+    storm                        much: share of requests that are throttled; lasts: hours. It begins with tokens revoked
+    tokens revoked               none that was given out so far is taken any more
     absence                      much: days in which nobody runs anything
     hire, poisoned               much: draws the mailbox
     edit                         much: which of EDITS

@@ -172,9 +172,12 @@ class Story:
                 lab.clock.at(ends, lambda: setattr(lab.organisation.dns, "lag_seconds", 0.0))
             case "storm":
                 lab.faults.level = replace(self.scenario.level, throttle=trouble.much)
+                lab.tokens.revoke()  # 401 in the midst of it
                 lab.clock.at(ends, lambda: setattr(lab.faults, "level", Level() if self.calm else self.scenario.level))
             case "absence":
                 self.absent_until = lab.clock.now() + timedelta(days=trouble.much)
+            case "tokens revoked":
+                lab.tokens.revoke()
             case "poisoned":
                 chosen = self.rows["mailboxes"][int(trouble.much * len(self.rows["mailboxes"]))]["address"].lower()
                 lab.faults.set({"kind": "mailbox", "address": chosen, "error": "E06"})
@@ -244,6 +247,7 @@ class Story:
     def pass_time(self, seconds: float) -> None:
         self._limits()
         self.lab.clock.advance(seconds)
+        self._pulse()
         self.observer.judge()
 
     def at_step(self, process: Process, what: str) -> bool:
@@ -279,7 +283,14 @@ class Story:
             raise KeyboardInterrupt  # the operator stops it to go on another day, or with another playbook
         latest = clock.now() + timedelta(hours=6 if self.awaited else 24)
         clock.move_to(min(until, latest) if until is not None else latest)
+        self._pulse()
         stop_early()
+
+    def _pulse(self) -> None:
+        """Only the process that runs is awake: one that another has come in between is like a laptop that sleeps."""
+        process = self.carrier.process
+        if isinstance(process, Process) and process.pulse is not None:
+            process.pulse.passed()
 
     def disk_is_full(self) -> bool:
         if self._running() != "apply":
