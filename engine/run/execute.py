@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from engine.connections import Site
 from engine.contract import (
@@ -34,10 +34,12 @@ from engine.run.graph import Selection
 from engine.run.journal import Journal, Record
 from engine.run.lease import HEARTBEAT_SECONDS, holder
 from engine.run.plan import MEANING_BYTES, Preview
-from engine.run.preflight import Preflight, judge
+from engine.run.preflight import Preflight, judge, judge_clock
 from engine.run.stand import Seen, Word, compare, look_at, read
 from engine.world import World
 
+#: A wait that ends so much too late: the machine slept, or its clock has jumped. Which of them is asked of a service.
+LATE = timedelta(hours=1)
 #: Rows journalled in one transaction at most.
 GROUP_ROWS = 1000
 
@@ -185,7 +187,8 @@ class Run(Acting):
         self.take_in()
         self.site.forget()
         self.tell("waited", since=now)
-        if self.preflight is not None and self.preflight.due():
+        late = until is not None and self.world.clock.now() - until > LATE
+        if self.preflight is not None and (late or self.preflight.due()):
             self._look_around(self.preflight)
         return True
 
@@ -193,6 +196,7 @@ class Run(Acting):
         """Once a day, what no task looks at. Raises Refusal when something now forbids going on; what cannot be told
         in the middle of a run is left to the guards, and to the next look."""
         findings = preflight.look()
+        judge_clock(findings)
         fresh = preflight.note(findings)
         self.append(fresh)
         self.flush()
@@ -384,6 +388,7 @@ def run(program: Program, site: Site, journal: Journal, world: World, *, selecti
     try:
         preflight = Preflight(program, site, journal, world)
         findings = preflight.look_patiently(lambda: _kept(journal)) if wait else preflight.look()
+        judge_clock(findings)
         if fresh := preflight.note(findings):
             journal.append(fresh)
         judge(findings)

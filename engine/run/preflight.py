@@ -164,6 +164,15 @@ def judge(findings: Iterable[Finding]) -> None:
         if liftable and len(refused) == 1 else "mailmove doctor" if told else "mailmove apply"))
 
 
+def judge_clock(findings: Iterable[Finding]) -> None:
+    """Raises Refusal where this machine's clock is not to be believed (B4).
+
+    To be asked before anything is written: journal time never goes back, so one record of a clock that was years ahead
+    would put off every later wait by as much.
+    """
+    judge(found for found in findings if found.check == "clock" and found.told)
+
+
 def lift_command(found: Finding) -> str:
     """What a person types to go on in spite of a refusal that may be lifted."""
     return f"mailmove override {found.check} organisation --reason TEXT"
