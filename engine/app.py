@@ -195,12 +195,14 @@ def apply(migration: Migration, chosen: Selection, *, wait: bool, listener: List
 
     Raises Refusal: locked, journal, stale, over budget.
     """
+    from engine.connections.list_digest import make_key
     from engine.run.execute import run
 
     journal = migration.journal(create=True)
     try:
         exports = Path(migration.site.settings["exports"])
         exports.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_key(exports, migration.world)
         outcome = run(migration.program, migration.site, journal, migration.world, selection=chosen, wait=wait,
                       listener=listener, consent=consent, saved_plan=saved)
         by_task: Sequence[Mapping[str, int]] = ()

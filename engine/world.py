@@ -307,6 +307,8 @@ class World:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     workers: Callable[[], Workers] = ThreadWorkers
     child: Callable[[Sequence[str], Mapping[str, str]], Child] = Child
+    #: so many bytes that nobody can guess: for keys, never for choices that a test repeats
+    unguessable: Callable[[int], bytes] = os.urandom
     process_id: int = field(default_factory=os.getpid)
     pulse: Callable[[float, Callable[[], None]], Pulse] = Pulse
     host: str = field(default_factory=platform.node)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from engine.connections import Site
 from engine.connections.batch_csv import BatchFile, parse, sign_on_problems
 from engine.connections.csv_sheet import content
+from engine.connections.list_digest import list_digest
 from engine.contract import Diff, Failing, Outlook, State, Want
 from engine.modules.base import Effect, Module, Undo
 
@@ -24,7 +24,8 @@ class BatchList(Module):
     """Look whether every row of the list is a mailbox of the source under its primary address (S-09, S-11, S-39), is in
     no other batch (S-33), and asks for no change of password where single sign-on forbids it (S-14). Writes nothing.
 
-    `sha256` of the file stays in the journal beside the batch's name (S-24).
+    `sha256` of the file stays in the journal beside the batch's name (S-24); of a list with passwords a digest under a
+    key that never leaves this machine.
     """
 
     batch: Annotated[str, "Name of the batch."]
@@ -54,7 +55,7 @@ class BatchList(Module):
         data = content(Path(self.csv), self.csv)
         batch = parse(data, self.csv)
         found = list(self._misfits(site, batch))
-        return {"fits": not found, "rows": len(batch.members), "sha256": sha256(data).hexdigest(),
+        return {"fits": not found, "rows": len(batch.members), "sha256": list_digest(site, data, batch),
                 "misfits": len(found), "told": tuple(found[:TOLD_MAX])}
 
     def outlook(self, state: State | None, diff: Diff) -> Outlook | None:

@@ -156,7 +156,7 @@ def tsig(stage: Stage, form: str) -> None:
                          ("no-such-key", stage.named("TSIG key"))):
         stage.inventory(dns={"update": {**update, "key_name": name, "secret": secret}})
         stage.run("doctor")
-    stage.inventory(dns={"update": {**update, "secret": stage.named("a wrong password")}})  # not base64
+    stage.inventory(dns={"update": {**update, "secret": stage.named("key that is not base64")}})
     stage.run("doctor")
     stage.inventory()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import json
@@ -203,7 +204,9 @@ class Stage:
     def hits(self) -> list[Hit]:
         """Everything that was printed, written, removed, sent to strangers or shown in the process table."""
         tokens = [Canary("access token", token) for token in self.lab.get("/tokens")]
-        canaries = [*self.canaries, *tokens]
+        keys = {path.read_bytes() for path in self.home.rglob("lists.key")}
+        written = [text for key in keys for text in (key.hex(), base64.b64encode(key).decode())]
+        canaries = [*self.canaries, *tokens, *(Canary("key of keyed digests", text) for text in written)]
         found: list[Hit] = []
         for where, data in (*self.said.items(), *self.watch.seen.items(), *self._written()):
             found += search(data, where, canaries)
@@ -250,6 +253,8 @@ def staged(folder: Path) -> Iterator[Stage]:
         "client secret", "directory password", "EWS password", "SMTP password", "source password",
         "source shell password", "DNS host's token", "proxy password", "written out", "a wrong password")}
     values["certificate"] = _private_key()
+    odd = draw("key that is not base64").replace("=", "")
+    values["key that is not base64"] = odd + "A" * ((1 - sum(sign.isalnum() or sign in "+/" for sign in odd)) % 4)
     values["proxy"] = "http://maria:{}@127.0.0.1:".format(
         "".join(f"%{each:02X}" for each in values["proxy password"].encode()))
     described = {**description("staged"), "client_secret": values["client secret"]}

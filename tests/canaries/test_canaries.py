@@ -25,7 +25,7 @@ def test_no_secret_is_printed_written_or_told_on_any_failure_path(tmp_path: Path
         walk(stage, chosen("", short=True), short=True)
         assert [str(hit) for hit in stage.hits()] == []
         assert stage.crashed == []
-        assert stage.marks() > 50, "secrets were repeated to mailmove, and their names stood in their place"
+        assert stage.marks() > 30, "secrets were repeated to mailmove, and their names stood in their place"
         assert len({canary.kind for canary in stage.canaries}) >= 12 and stage.watch.children > 5
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.connections.batch_csv import Member, write
+from engine.connections.list_digest import make_key
 from engine.contract import Failing, Invalid, State
 from engine.modules.batch_list import BatchList
 from tests.modules.lab_cloud import Lab
@@ -47,6 +48,26 @@ def test_a_list_of_mailboxes_fits_and_its_hash_stays_beside_the_batch(lab: Lab, 
     state, told = look(lab, tmp_path, address("anna"), address("ben"))
     assert state["fits"] and told == "" and state["rows"] == 2
     assert state["sha256"] == sha256((tmp_path / "Batch01.csv").read_bytes()).hexdigest()
+
+
+@pytest.mark.requirement("S-24")
+def test_of_a_list_with_passwords_only_a_keyed_digest_is_kept(lab: Lab, tmp_path: Path,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    exports = tmp_path / "exports"
+    monkeypatch.setattr(lab.site, "settings", {**lab.site.settings, "exports": str(exports)})
+    members = [Member(address("anna"), "Canary-Pass-1"), Member(address("ben"))]
+    assert look(lab, tmp_path, *members)[0]["sha256"] == ""  # a plan makes no key
+    exports.mkdir()
+    make_key(exports, lab.site.world)
+    key = (exports / "lists.key").read_bytes()
+    assert len(key) == 32 and (exports / "lists.key").stat().st_mode & 0o777 == 0o600
+    first = str(look(lab, tmp_path, *members)[0]["sha256"])
+    assert first.startswith("keyed ") and sha256((tmp_path / "Batch01.csv").read_bytes()).hexdigest() not in first
+    make_key(exports, lab.site.world)  # the next run has the same
+    assert look(lab, tmp_path, *members)[0]["sha256"] == first and (exports / "lists.key").read_bytes() == key
+    assert look(lab, tmp_path, Member(address("anna"), "Canary-Pass-2"), members[1])[0]["sha256"] != first
+    (exports / "lists.key").write_bytes(bytes(32))
+    assert look(lab, tmp_path, *members)[0]["sha256"] != first
 
 
 @pytest.mark.requirement("S-09")
