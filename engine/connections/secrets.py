@@ -152,12 +152,13 @@ def _read(source: str, name: str, world: World) -> str:
             ) from None
         return _filled(value.removesuffix("\n").removesuffix("\r"), where)
     if source == "keyring":
-        return _filled(_from_keyring(name, where), where)
+        service, _, user = name.rpartition("/")
+        service = service or "mailmove"
+        return _filled(_from_keyring(service, user, where), where, f"store it: keyring set {service} {user}")
     return _filled(_from_command(name, where, world), where)
 
 
-def _from_keyring(name: str, where: str) -> str:
-    service, _, user = name.rpartition("/")
+def _from_keyring(service: str, user: str, where: str) -> str:
     try:
         import importlib
 
@@ -167,9 +168,12 @@ def _from_keyring(name: str, where: str) -> str:
             "secrets", f"{where}: the keyring library is not installed", remedy="pip install 'mailmove[keyring]'"
         ) from None
     try:
-        return str(keyring.get_password(service or "mailmove", user) or "")
+        return str(keyring.get_password(service, user) or "")
     except Exception as error:  # keyring's back-ends raise what they like; the class name is all that is safe to show
-        raise Denied("secrets", f"{where}: {type(error).__name__}", remedy="unlock the key ring") from None
+        kind = type(error).__name__
+        raise Denied("secrets", f"{where}: {kind}", remedy=(
+            "this machine has no key ring (keyring --list-backends): use env:, file: or command:"
+            if kind == "NoKeyringError" else "unlock the key ring")) from None
 
 
 def _from_command(name: str, where: str, world: World) -> str:
@@ -193,9 +197,9 @@ def _from_command(name: str, where: str, world: World) -> str:
     return done.stdout.removesuffix("\n").removesuffix("\r")
 
 
-def _filled(value: str, where: str) -> str:
+def _filled(value: str, where: str, remedy: str = "") -> str:
     if not value:
-        raise Denied("secrets", f"{where}: it is empty or not there")
+        raise Denied("secrets", f"{where}: it is empty or not there", remedy=remedy)
     return value
 
 

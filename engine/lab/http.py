@@ -144,11 +144,12 @@ async def serve(handler: Handler, host: str, context: ssl.SSLContext | None,
 
 
 def as_sent(method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """A request as it looked on the wire; the fields of a form come first, as debug pages show them."""
-    head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    if headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
-        return body + b"\r\n" + head.encode()
-    return head.encode() + b"\r\n" + body
+    """A request as a debug page tells it: what it is, who asks, the body, then the other headers."""
+    names = sorted(headers, key=lambda name: "authorization" not in name.lower())
+    asks = [f"{name}: {headers[name]}\r\n" for name in names]
+    first = "authorization" in names[0].lower() if names else False
+    return b"\r\n".join((f"{method} {path} HTTP/1.1\r\n{asks[0] if first else ''}".encode(), body,
+                         "".join(asks[first:]).encode()))
 
 
 def _cut(request: web.Request) -> web.StreamResponse:

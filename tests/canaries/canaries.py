@@ -77,11 +77,13 @@ class Canary:
     def __post_init__(self) -> None:
         needles: dict[bytes, str] = {}
         # Of a key every line is a secret, of a text with line ends none is whole anywhere.
-        for text in [line for line in self.value.splitlines() if not line.startswith("-----")]:
-            for name, encode in ENCODINGS.items():
-                found = b"".join(encode(text).split())
-                if len(found) >= NEEDLE_MIN:
-                    needles.setdefault(found, name)
+        for line in [line for line in self.value.splitlines() if not line.startswith("-----")]:
+            # What came out of a list is written as the list wrote it.
+            for text, of_a_list in ((line, ""), (line.replace('"', '""'), " of CSV")):
+                for name, encode in ENCODINGS.items():
+                    found = b"".join(encode(text).split())
+                    if len(found) >= NEEDLE_MIN:
+                        needles.setdefault(found, name + of_a_list)
         object.__setattr__(self, "needles", needles)
 
 

@@ -121,6 +121,36 @@ def test_sources(tmp_path: Path) -> None:
     assert "CalledProcessError" in caught.value.text
 
 
+@pytest.mark.parametrize(("backend", "name", "says", "remedy"), [
+    ("keyrings.alt.file.PlaintextKeyring", "contoso/migadmin", "", ""),
+    ("keyrings.alt.file.PlaintextKeyring", "alone", "", ""),
+    ("keyrings.alt.file.PlaintextKeyring", "contoso/nobody", "not there", "store it: keyring set contoso nobody"),
+    ("keyring.backends.null.Keyring", "contoso/migadmin", "not there", "keyring set contoso migadmin"),
+    ("keyring.backends.fail.Keyring", "contoso/migadmin", "NoKeyringError", "use env:, file: or command:"),
+])
+def test_the_key_ring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, name: str, says: str,
+                      remedy: str) -> None:
+    """The real library with real back-ends: a file, one that forgets, and none."""
+    import keyring
+
+    before = keyring.get_keyring()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    try:
+        keyring.set_keyring(keyring.core.load_keyring(backend))
+        if "alt" in backend:
+            keyring.set_password("contoso", "migadmin", VALUE)
+            keyring.set_password("mailmove", "alone", VALUE)
+        secret = Secret.named(f"keyring:{name}")
+        if not says:
+            assert secret.open(World(environment={})) == VALUE
+            return
+        with pytest.raises(Denied, match=says) as caught:
+            secret.open(World(environment={}))
+        assert remedy in caught.value.remedy
+    finally:
+        keyring.set_keyring(before)
+
+
 def test_a_program_that_gives_a_secret_is_not_given_the_others(tmp_path: Path) -> None:
     Secret.named("env:APP_SECRET")  # named somewhere in the inventory
     world = World(environment={"MAILMOVE_SECRET_COMMANDS": "allow", "APP_SECRET": VALUE, "VAULT_ADDR": "https://vault",
