@@ -34,7 +34,7 @@ kill-rig: .venv
 	$(PYTHON) -m engine.lab.generate --type staged --mailboxes 30 --seed 1 $(RIG)
 	$(PYTHON) -m bench.kill_rig $(RIG)/playbook.yml --points 200 --seed $(SEED) --jobs 2
 
-.PHONY: simulation journal-rigs operator-rigs short-rigs kill-matrix planted-bugs mutations
+.PHONY: simulation journal-rigs operator-rigs short-rigs kill-matrix planted-bugs
 
 ## Journal files: every byte flipped, every length cut, every write failing (strace), and 30 days of polling.
 journal-rigs: .venv
@@ -52,6 +52,10 @@ operator-rigs: .venv
 POINTS := 0
 kill-matrix: .venv
 	$(PYTHON) -m bench.kill_matrix --draw $(POINTS) --seed $(SEED)
+
+## Bugs planted one at a time in a copy of the tree: a rig that does not know of it has to find each.
+planted-bugs: .venv
+	$(PYTHON) -m tests.planted
 
 ## A little of each rig, at most two minutes; part of every CI run.
 short-rigs: .venv

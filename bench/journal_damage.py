@@ -96,7 +96,7 @@ class Rig:
         for name, data in cases:
             (self.folder / FILE).write_bytes(data)
             number = sum(self.verdicts.values())
-            verdict = self._use()
+            verdict = self._use(name)
             self.verdicts[verdict] += 1
             if verdict == "used":
                 self.wrong.append(f"{name}: other records were read, and nothing was said")
@@ -106,7 +106,7 @@ class Rig:
                 (self.folder / FILE).write_bytes(data)
                 self._salvage(name)
 
-    def _use(self) -> str:
+    def _use(self, name: str) -> str:
         try:
             with closing(Journal.open(self.folder, StillClock(LATER), create=False, write=False)) as journal:
                 if journal.verify():
@@ -114,6 +114,9 @@ class Rig:
                 same = (list(journal.records()), journal.consents()) == (self.written.records, self.written.consents)
                 return "harmless" if same else "used"
         except Refusal:
+            return "detected"
+        except Exception as error:  # whatever stands in the file, it is told as damage
+            self.wrong.append(f"{name}: {type(error).__name__}: {error}")
             return "detected"
 
     def _append(self, name: str) -> None:

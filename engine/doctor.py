@@ -185,6 +185,11 @@ def _smtp(client: Any, migration: Migration) -> str:
     return str(client.probe(_mailbox(migration)))
 
 
+def _webhook(client: Any, migration: Migration) -> str:
+    """Nothing is posted: whoever listens would take it for news."""
+    return "is told when a run parks on a person, fails, or waits longer than planned; not tried here"
+
+
 def _source_shell(client: Any, migration: Migration) -> str:
     if not client.there:
         return "none: what it would do is handed to a person"
@@ -199,4 +204,5 @@ LOOKS: dict[str, Callable[[Any, Migration], str]] = {
     "graph": _graph, "exchange_online": _exchange_online, "dns": _dns, "internal_dns": _dns,
     "directory": _directory, "ews": _ews,
     "published": _published, "smtp": _smtp, "source_smtp": _smtp, "source_shell": _source_shell,
+    "webhook": _webhook,
 }

@@ -230,6 +230,8 @@ def record_lines(record: Record) -> Iterator[str]:
     elif record.kind == "observed":
         said = "; ".join(f"{each['severity']}: {each['text']}" for each in record.body["findings"])
         yield from _hanging(head, f"{record.body['check']}: {said or 'nothing any more'}")
+    elif record.kind == "told":
+        yield from _hanging(head, f"told by {', '.join(map(str, record.body['by']))}: {record.body['count']:,} open")
     elif record.kind == "salvaged":
         kept: Mapping[str, Any] = record.body
         yield from _hanging(head, f"salvaged by {kept['by']} up to record {kept['records']:,}, {kept['lost']:,} lost "

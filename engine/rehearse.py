@@ -133,6 +133,7 @@ def write_inventory(original: Path, ready: Mapping[str, Any], folder: Path) -> P
             connections[name] = dict(chosen)
             _copy(original.parent, str(chosen["file"]), folder)
     found |= {"connections": connections, "clock": ready["clock"]}
+    found.pop("tell", None)  # nobody is told of what is only rehearsed
     if "tenant" in ready:
         found["tenant"] = ready["tenant"]
     for rows in (found.get("rows") or {}).values():

@@ -11,7 +11,7 @@ from engine.arguments import pairs
 from engine.commands.beforehand import plan, selected
 from engine.commands.standing import standing_of
 from engine.commands.where import again, place, state_folder
-from engine.contract import ExitCode, Outcome, Plan
+from engine.contract import ExitCode, Outcome, Plan, Refusal
 from engine.screen import Screen
 from engine.world import World
 
@@ -25,6 +25,7 @@ def apply(arguments: Namespace, screen: Screen, world: World) -> int:
         return plan(arguments, screen, world)
     from engine import app, plan_file, report
     from engine.progress import progress
+    from engine.telling import Telling
 
     saved = None
     if plan_file.is_plan_file(Path(arguments.playbook)):
@@ -35,12 +36,18 @@ def apply(arguments: Namespace, screen: Screen, world: World) -> int:
         arguments.extra_vars = [f"{name}={value}" for name, value in kept.extra_vars.items()] + arguments.extra_vars
     migration = app.load(place(arguments, world), pairs(arguments.extra_vars), world)
     state_folder(migration.place)
-    listener = progress(screen, migration.program.templates, json=arguments.json,
-                        standing=lambda: standing_of(migration.place, world))
+    listener = Telling(
+        progress(screen, migration.program.templates, json=arguments.json,
+                 standing=lambda: standing_of(migration.place, world)),
+        migration, screen.error, lambda name, *more: again(name, arguments, *more))
     chosen, consent = selected(arguments, migration.program), _consent(arguments, screen)
     try:
         outcome, by_task = app.apply(migration, chosen, wait=arguments.wait, listener=listener, consent=consent,
                                      saved=saved)
+    except Refusal as refusal:
+        if refusal.exit_code in (ExitCode.REFUSED, ExitCode.STALE, ExitCode.SOME_FAILED):
+            listener.refused(refusal.problem)
+        raise
     finally:
         listener.close()
     following = _following(arguments, outcome, migration.place, world)

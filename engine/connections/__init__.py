@@ -46,6 +46,7 @@ CLIENTS = {
     "smtp": ("engine.connections.smtp", "Smtp"),
     "source_smtp": ("engine.connections.smtp", "Smtp"),
     "source_shell": ("engine.connections.source_shell", "SourceShell"),
+    "webhook": ("engine.connections.webhook", "Webhook"),
 }
 
 

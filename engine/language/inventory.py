@@ -19,7 +19,7 @@ from engine.contract import Invalid, Mark, Plain, Problem, Window
 from engine.language import batch_lists, source
 from engine.language.inventory_schema import CONNECTIONS, DAYS, INVENTORY, KINDS
 from engine.language.rows import ORGANISATION, Relation, Rows, Table
-from engine.language.schema import WHOLE, compiled, faults
+from engine.language.schema import DURATION, WHOLE, WrongType, compiled, faults
 from engine.language.source import Document, MapNode, Node, Scalar, plain, shortened, suggestion
 from engine.language.tables import Reader, twins_across
 
@@ -42,6 +42,7 @@ class Inventory(Rows):
     settings     the plain settings (migration, type, exchange, tenant, budget), numbers typed
     vars         the lowest level of variables; var_nodes: where each was written
     connections  by name, as written, ports typed; a Secret is not opened
+    tell         who is told of what stops a run: mail, late_after (timedelta)
     letters      folder of the migration's own letters; None: the shipped ones only
     windows, clock, warnings, file
     """
@@ -56,6 +57,7 @@ class Inventory(Rows):
         self.windows: Mapping[str, Window] = {}
         self.clock: Mapping[str, Any] | None = None
         self.letters: Path | None = None
+        self.tell: Mapping[str, Any] = {}
         self.warnings: tuple[Problem, ...] = ()
 
 
@@ -129,6 +131,7 @@ class _Loading:
         found.connections = self._connections()
         found.windows = self._windows()
         found.letters = self._letters()
+        found.tell = self._tell(found.connections)
         clock = self._mapping("clock")
         found.clock = plain(clock) if clock is not None else None
         return found
@@ -389,6 +392,20 @@ class _Loading:
                                               remedy="Make it, with a file NAME.txt for each letter in your words."))
             return None
         return folder
+
+    def _tell(self, connections: Mapping[str, Any]) -> Mapping[str, Any]:
+        node = self._mapping("tell")
+        said = plain(node) if node is not None else {}
+        if node is not None and said.get("mail") and "smtp" not in connections:
+            self.problems.append(source_of(node, "mail").problem(
+                "nothing to send mail by", found="tell.mail is sent by the connection smtp, which is not named.",
+                remedy="Add connections: smtp:, or a connection webhook: instead of mail:."))
+        mail = said.get("mail") or ()
+        found: dict[str, Any] = {"mail": (mail,) if isinstance(mail, str) else tuple(mail)}
+        with suppress(WrongType):  # the schema has said what is wrong with it
+            if said.get("late_after"):
+                found["late_after"] = DURATION.typed(said["late_after"])
+        return found
 
     # --------------------------------------------------------------------------- windows and connections
 

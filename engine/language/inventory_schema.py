@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.language.schema import SECRET, TEXT, TRUE_FALSE, WHOLE, Kind
+from engine.language.schema import DURATION, SECRET, TEXT, TRUE_FALSE, WHOLE, Kind
 
 KINDS = ("organisation", "servers", "databases", "domains", "mailboxes", "recipients", "groups", "batches")
 #: the column that names a row
@@ -132,6 +132,19 @@ CONNECTIONS: dict[str, dict[str, Any]] = {
             "tls": {"enum": ["none", "tls"]},
         }
     ),
+    "webhook": _mapping(
+        {
+            "url": {
+                "anyOf": [*TEXT.forms(), *SECRET.forms()],
+                "errorMessage": "an https address, or a secret where it holds a key",
+                "description": "Where a run's news is posted as JSON.",
+            },
+            "ca_file": _of(TEXT, "An own certificate authority (PEM)."),
+            "proxy": _of(SECRET, "URL, instead of the environment's HTTPS_PROXY."),
+        },
+        ("url",),
+        "Is told when a run parks on a person, fails, or waits longer than planned.",
+    ),
 }
 
 _RELATION = {
@@ -223,6 +236,17 @@ INVENTORY: dict[str, Any] = {
                 ),
             },
             "administrator": _of(TEXT, "Who is told by mail when mail goes to the cloud; none: nobody."),
+            "tell": _mapping(
+                {
+                    "mail": {
+                        "anyOf": [*TEXT.forms(), {"type": "array", "items": _of(TEXT)}],
+                        "errorMessage": "an address, or a list of addresses",
+                        "description": "Who is told by the connection smtp.",
+                    },
+                    "late_after": _of(DURATION, "A wait for the service that lasts longer is told; default: 24 hours."),
+                },
+                description="Who is told when a run parks on a person, fails, or waits longer than planned.",
+            ),
             "letters": _of(TEXT, "Folder beside the inventory with letters in your own words: NAME.txt each."),
             "connections": {**_mapping(CONNECTIONS), "description": "How each remote system is reached."},
             "clock": _mapping({"url": _of(TEXT)}, ("url",), "Only where another process owns the time (the lab)."),

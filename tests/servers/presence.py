@@ -14,8 +14,9 @@ DAEMONS = "/usr/sbin:/usr/local/sbin:/sbin"
 #: server → what it is made of: programs, and whether only root can run it
 PROGRAMS: dict[str, tuple[tuple[str, ...], bool]] = {
     "bind": (("named",), False),
-    # no servers, but as little to be had from an index: one makes single system calls fail, one shows pages
+    # no servers, but as little to be had from an index: they make single system calls fail, read units, show pages
     "strace": (("strace",), False),
+    "systemd": (("systemd-analyze",), False),
     "chromium": (("chromium",), False),
     "powerdns": (("pdns_server",), False),
     "postfix": (("postfix", "saslpasswd2"), True),

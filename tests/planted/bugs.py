@@ -1,0 +1,136 @@
+"""Bugs to be planted, one at a time, in a copy: what each changes, and which rig has to find it.
+
+Made from lists: every guard of `engine.run.guards` (its rule, and the transition it is matched by), every step of the
+record protocol, every digest of the journal, every limiter. A rig knows nothing of the bug: it draws or enumerates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: rig → its command, after `python -m`
+RIGS: dict[str, tuple[str, ...]] = {
+    "any": ("tests.run.test_any_migration", "--seeds", "40", "--stop"),
+    "laws": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/run/test_laws.py"),
+    "guards": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/run/test_guard_matrix.py",
+               "tests/run/test_guard_undo.py"),
+    "stories": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/run/test_journal.py::TestStories"),
+    "races": ("bench.journal_races", "--races", "300"),
+    "damage": ("bench.journal_damage", "--every", "41"),
+    "writes": ("bench.journal_writes", "--draw", "40"),
+    "stop": ("bench.operators", "stop", "--rounds", "6"),
+}
+
+
+@dataclass(frozen=True)
+class Bug:
+    """`old` becomes `new` in `file`, at its only place; `only` narrows a pytest rig to the guard's own rows."""
+
+    name: str
+    of: str  # guard | protocol | journal | limiter
+    file: str
+    old: str
+    new: str
+    rig: str
+    only: str = ""
+
+
+GUARDS = ("mx_to_cloud", "mx_back", "batch_removed", "batch_restarted", "mailbox_converted", "directory_sync_off",
+          "autodiscover_moved", "endpoint_changed", "licence_removed", "mailbox_reconnected")
+#: How each transition is recognised, and what is planted there.
+_MATCHED = {
+    "mx_to_cloud": ('found = ("mx_to_cloud",) if gained or not lost else ()', "found = ()"),
+    "mx_back": ('return (*found, "mx_back") if lost else found', "return found"),
+    "batch_removed": ('return ("batch_removed",)', "return ()"),
+    "batch_restarted": ('return ("batch_restarted",)', "return ()"),
+    "mailbox_converted": ('if family == "conversion" and diff.verb != "create":\n        return ("mailbox_converted",)',
+                          'if family == "conversion" and diff.verb != "create":\n        return ()'),
+    "directory_sync_off": ('return ("directory_sync_off",)', "return ()"),
+    "autodiscover_moved": ('return ("autodiscover_moved",)', "return ()"),
+    "endpoint_changed": ('return ("endpoint_changed",)', "return ()"),
+    "licence_removed": ('for change in diff.changes):\n        return ("licence_removed",)',
+                        "for change in diff.changes):\n        return ()"),
+    "mailbox_reconnected": ('return ("mailbox_reconnected",)', "return ()"),
+}
+_GUARDS = "engine/run/guards.py"
+_ACT, _RUN, _FLOOR, _STAND = "engine/run/act.py", "engine/run/execute.py", "engine/run/floor.py", "engine/run/stand.py"
+_JOURNAL, _LEASE, _RECORDS, _GATES = (f"engine/run/{name}.py" for name in ("journal", "lease", "records", "gates"))
+_APPROVAL = "        if word is None or now > holds_until(template, word, program):\n            return None\n"
+
+BUGS: list[Bug] = [
+    *(Bug(f"{guard}: its rule always says yes", "guard", _GUARDS, f'"{guard}": self._{guard},',
+          f'"{guard}": lambda act, now: Verdict("{guard}", True, "planted"),', "guards", guard) for guard in GUARDS),
+    *(Bug(f"{guard}: its transition is not recognised", "guard", _GUARDS, *_MATCHED[guard], "guards", guard)
+      for guard in GUARDS),
+    Bug("a fault of a guard's look is a yes", "guard", _GUARDS,
+        'verdicts.append(Verdict(guard, None, f"it could not be checked: {fault}"))',
+        'verdicts.append(Verdict(guard, True, str(fault)))', "guards"),
+    # ------------------------------------------------------------------------------- the record protocol
+    Bug("the call is made before its intent is on disk", "protocol", _ACT, "self.flush()  # durable before any call",
+        "pass", "any"),
+    Bug("what nobody consented to is done", "protocol", _ACT, "if not self._consented(template, one):", "if False:",
+        "any"),
+    Bug("an act in doubt that makes something is done again at once", "protocol", _ACT,
+        "if effect == \"create\" and one.state is None and now < since + VISIBILITY_BOUND:", "if False:", "any"),
+    Bug("a letter in doubt is sent again", "protocol", _RUN,
+        'if past is not None and past.last == "intent" and template.module.effect == "send":', "if False:", "any"),
+    Bug("a letter that was sent is sent again by the next run", "protocol", _RUN,
+        "if past is not None and past.held_since is not None:\n                self._word(template, Word(one.slot, "
+        '"record", seen=one))', "if False:\n                self._word(template, Word(one.slot, \"record\", seen=one))",
+        "any"),
+    Bug("done is believed without a look", "protocol", _ACT,
+        'if one.diff is None or (template.module.reads == "journal" and one.state is not None):', "if True:", "any"),
+    Bug("a refused act counts as accepted", "protocol", _ACT, '"ok": False, "fault": _fault(answer)}',
+        '"ok": True}', "any"),
+    Bug("what is on hold is touched", "protocol", "engine/run/fold.py",
+        'return "" in self._held_rows or row in self._held_rows', "return False", "any"),
+    Bug("an approval is granted before anybody has spoken", "protocol", _GATES, _APPROVAL,
+        '        if word is None:\n            return {"granted": True, "by": "", "at": now, "reason": ""}\n'
+        + _APPROVAL,
+        "any"),
+    Bug("a lost lease is not noticed by an append", "protocol", _JOURNAL,
+        "if fence != self._fence or not kept:\n            raise locked(\"this run no longer holds the migration\", "
+        "decode(kept) if kept else {})\n        return", "if False:\n            raise\n        return", "races"),
+    Bug("a lost lease is not noticed before a call", "protocol", _JOURNAL,
+        "if fence != self._fence or not kept:\n            raise locked(\"this run no longer holds the migration\", "
+        "decode(kept) if kept else {})\n        if", "if False:\n            raise\n        if", "races"),
+    Bug("no client asks before a call", "protocol", _RUN, "site.before_call = journal.confirm", "pass", "stop"),
+    Bug("a new holder has the old one's fence", "protocol", _JOURNAL,
+        "(fence + 1, now, encode(dict(holder))))\n        self._fence = int(fence) + 1",
+        "(max(fence, 1), now, encode(dict(holder))))\n        self._fence = max(int(fence), 1)", "races"),
+    # ------------------------------------------------------------------------------- the journal's own steps
+    Bug("the digest leaves out the body", "journal", _RECORDS, r"{row}{key}{body}", r"{row}{key}", "damage"),
+    Bug("the digest leaves out the row", "journal", _RECORDS, r"{row}{key}{body}", r"{key}{body}", "damage"),
+    Bug("the digest leaves out time and fence", "journal", _RECORDS, 'f"{seq} {at} {fence} ', 'f"{seq} ', "damage"),
+    Bug("digests are not checked when a record is read", "journal", _JOURNAL,
+        "            sound = digest == chained(", "            sound = True or digest == chained(", "damage"),
+    Bug("the tokens of a consent are not checked", "journal", _JOURNAL,
+        "if not sound or tokens_digest(tokens) != record.body[\"digest\"]:", "if False:", "damage"),
+    Bug("a write that failed is reported as done", "journal", _JOURNAL,
+        '                raise _refusal(self.path, "the journal cannot be written", str(error),', "                return\n"
+        '                raise _refusal(self.path, "the journal cannot be written", str(error),', "writes"),
+    Bug("a writer begins by reading", "journal", _JOURNAL, 'self._db.execute("BEGIN IMMEDIATE")',
+        'self._db.execute("BEGIN")', "races"),
+    Bug("journal time follows the clock back", "journal", _JOURNAL, "max(clock, last) if records", "clock if records",
+        "stories"),
+    Bug("every record begins a chain of its own", "journal", _JOURNAL, "digest = chained(digest, seq, at,",
+        "digest = chained(NOTHING, seq, at,", "stories"),
+    # ------------------------------------------------------------------------------- limiters
+    Bug("no pause before another try", "limiter", _FLOOR,
+        "pause = max(TRY_AGAIN[min(tries, len(TRY_AGAIN) - 1)], timedelta(seconds=at_least))",
+        "pause = timedelta(0)", "any"),
+    Bug("it never gives up", "limiter", _FLOOR, "if not passing or (tries >= len(TRY_AGAIN) and not patient):",
+        "if not passing:", "any"),
+    Bug("windows are always open", "limiter", _ACT, "            if opening is not None:",
+        "            if False:", "any"),
+    Bug("waits are over at once", "limiter", _STAND, "                if due > now:",
+        "                if False:", "any"),
+    Bug("an approval holds for ever", "limiter", _GATES, _APPROVAL,
+        "        if word is None:\n            return None\n", "any"),
+    Bug("every look is a record", "limiter", "engine/run/fold.py",
+        "return self.parked == _signature(phase, what, reason)", "return False", "any"),
+    Bug("the lease of a live holder is taken", "limiter", _LEASE,
+        "return now >= beat + LEASE_MICROSECONDS or", "return True or", "races"),
+    Bug("a holder that is gone is waited for, for ever", "limiter", _LEASE,
+        "return now >= beat + LEASE_MICROSECONDS or (same_host", "return False and (same_host", "races"),
+]
