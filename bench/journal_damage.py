@@ -45,7 +45,7 @@ class Written:
     consents: set[bytes]
 
 
-def write(folder: Path, size: int) -> Written:
+def write(folder: Path, size: int, tokens: int = 2) -> Written:
     """A journal of about so many bytes: intents, results, words of people, a consent."""
     journal = Journal.open(folder, StillClock(START), create=True)
     journal.hold(ME)
@@ -54,7 +54,7 @@ def write(folder: Path, size: int) -> Written:
         journal.append([record for each in range(5) for record in _act(number + each)])
         number += 5
         if number % 40 == 5:
-            journal.consent([number.to_bytes(16, "big"), (number + 1).to_bytes(16, "big")], by="anna")
+            journal.consent([(number + each).to_bytes(16, "big") for each in range(tokens)], by="anna")
             journal.say(Record("approved", "Mail goes / Go or no-go", "domains", "contoso.com", body={"by": "anna"}))
             journal.remember({number.to_bytes(16, "big"): ("Syncing", LATER)})
     records, consents = list(journal.records()), journal.consents()
@@ -153,6 +153,7 @@ def main() -> int:
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--salvage", type=int, default=53)
     arguments.add_argument("--append", type=int, default=11)
+    arguments.add_argument("--tokens", type=int, default=2, help="tokens of each consent (2)")
     given = arguments.parse_args()
     if given.every > 1 and given.large == 10_000:
         given.large = 0
@@ -162,7 +163,7 @@ def main() -> int:
             continue
         with tempfile.TemporaryDirectory(prefix="mailmove-damage-") as temporary:
             folder = Path(temporary) / "m"
-            written = write(folder, size)
+            written = write(folder, size, given.tokens)
             whole = range(len(written.data))
             drawn = random.Random(given.seed)
             rig = Rig(folder, written, given.salvage, given.append)

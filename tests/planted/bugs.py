@@ -16,7 +16,7 @@ RIGS: dict[str, tuple[str, ...]] = {
                "tests/run/test_guard_undo.py"),
     "stories": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/run/test_journal.py::TestStories"),
     "races": ("bench.journal_races", "--races", "300"),
-    "damage": ("bench.journal_damage", "--every", "41"),
+    "damage": ("bench.journal_damage", "--every", "41", "--tokens", "40"),
     "writes": ("bench.journal_writes", "--draw", "40"),
     "stop": ("bench.operators", "stop", "--rounds", "6"),
 }
@@ -35,8 +35,11 @@ class Bug:
     only: str = ""
 
 
-GUARDS = ("mx_to_cloud", "mx_back", "batch_removed", "batch_restarted", "mailbox_converted", "directory_sync_off",
-          "autodiscover_moved", "endpoint_changed", "licence_removed", "mailbox_reconnected")
+#: guard → the file of its rule
+GUARDS = {
+    "mx_to_cloud": "routing", "mx_back": "routing", "autodiscover_moved": "routing", "batch_removed": "batches",
+    "batch_restarted": "batches", "mailbox_converted": "mailboxes", "licence_removed": "mailboxes",
+    "mailbox_reconnected": "mailboxes", "directory_sync_off": "organisation", "endpoint_changed": "organisation"}
 #: How each transition is recognised, and what is planted there.
 _MATCHED = {
     "mx_to_cloud": ('found = ("mx_to_cloud",) if gained or not lost else ()', "found = ()"),
@@ -48,19 +51,20 @@ _MATCHED = {
     "directory_sync_off": ('return ("directory_sync_off",)', "return ()"),
     "autodiscover_moved": ('return ("autodiscover_moved",)', "return ()"),
     "endpoint_changed": ('return ("endpoint_changed",)', "return ()"),
-    "licence_removed": ('for change in diff.changes):\n        return ("licence_removed",)',
-                        "for change in diff.changes):\n        return ()"),
+    "licence_removed": ('for change in diff.changes)):\n        return ("licence_removed",)',
+                        "for change in diff.changes)):\n        return ()"),
     "mailbox_reconnected": ('return ("mailbox_reconnected",)', "return ()"),
 }
-_GUARDS = "engine/run/guards.py"
+_GUARDS, _TRANSITIONS = "engine/run/guards/__init__.py", "engine/run/guards/transitions.py"
 _ACT, _RUN, _FLOOR, _STAND = "engine/run/act.py", "engine/run/execute.py", "engine/run/floor.py", "engine/run/stand.py"
 _JOURNAL, _LEASE, _RECORDS, _GATES = (f"engine/run/{name}.py" for name in ("journal", "lease", "records", "gates"))
 _APPROVAL = "        if word is None or now > holds_until(template, word, program):\n            return None\n"
 
 BUGS: list[Bug] = [
-    *(Bug(f"{guard}: its rule always says yes", "guard", _GUARDS, f'"{guard}": self._{guard},',
-          f'"{guard}": lambda act, now: Verdict("{guard}", True, "planted"),', "guards", guard) for guard in GUARDS),
-    *(Bug(f"{guard}: its transition is not recognised", "guard", _GUARDS, *_MATCHED[guard], "guards", guard)
+    *(Bug(f"{guard}: its rule always says yes", "guard", _GUARDS, f'"{guard}": {file}.{guard},',
+          f'"{guard}": lambda ground, act, now: Verdict("{guard}", True, "planted"),', "guards", guard)
+      for guard, file in GUARDS.items()),
+    *(Bug(f"{guard}: its transition is not recognised", "guard", _TRANSITIONS, *_MATCHED[guard], "guards", guard)
       for guard in GUARDS),
     Bug("a fault of a guard's look is a yes", "guard", _GUARDS,
         'verdicts.append(Verdict(guard, None, f"it could not be checked: {fault}"))',
@@ -107,8 +111,8 @@ BUGS: list[Bug] = [
     Bug("the tokens of a consent are not checked", "journal", _JOURNAL,
         "if not sound or tokens_digest(tokens) != record.body[\"digest\"]:", "if False:", "damage"),
     Bug("a write that failed is reported as done", "journal", _JOURNAL,
-        '                raise _refusal(self.path, "the journal cannot be written", str(error),', "                return\n"
-        '                raise _refusal(self.path, "the journal cannot be written", str(error),', "writes"),
+        'raise _refusal(self.path, "the journal cannot be written", str(error),',
+        'return\n                raise _refusal(self.path, "the journal cannot be written", str(error),', "writes"),
     Bug("a writer begins by reading", "journal", _JOURNAL, 'self._db.execute("BEGIN IMMEDIATE")',
         'self._db.execute("BEGIN")', "races"),
     Bug("journal time follows the clock back", "journal", _JOURNAL, "max(clock, last) if records", "clock if records",
