@@ -225,6 +225,13 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     _files(each)
     _json(each)
 
+    each = add("adopt", "take over what a migration begun by hand has left: domains, endpoint, batches")
+    each.add_argument("--plan", action="store_true", help="show what stands already; writes nothing")
+    each.add_argument("--yes", action="store_true", help="consent to all that is shown")
+    _person(each)
+    _files(each)
+    _json(each)
+
     each = add("rehearse", "the whole migration against a simulated organisation, weeks in seconds")
     _subject(each)
     _files(each)

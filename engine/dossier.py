@@ -154,7 +154,7 @@ def _proofs(told: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 WORDS = frozenset({"consented", "approved", "waived", "overridden", "held", "released", "retried", "resolved",
-                   "salvaged"})
+                   "salvaged", "adopted"})
 
 
 def happened(kind: str, body: Mapping[str, Any]) -> str:

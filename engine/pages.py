@@ -230,6 +230,9 @@ def record_lines(record: Record) -> Iterator[str]:
     elif record.kind == "observed":
         said = "; ".join(f"{each['severity']}: {each['text']}" for each in record.body["findings"])
         yield from _hanging(head, f"{record.body['check']}: {said or 'nothing any more'}")
+    elif record.kind == "adopted":
+        yield from _hanging(head, f"{record.key} taken over by {record.body['by']}: {record.body['reason']}"
+                                  + (f" (then to change: {record.body['differs']})" if record.body["differs"] else ""))
     elif record.kind == "told":
         yield from _hanging(head, f"told by {', '.join(map(str, record.body['by']))}: {record.body['count']:,} open")
     elif record.kind == "salvaged":

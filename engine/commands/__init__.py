@@ -21,7 +21,7 @@ COMMANDS: dict[str, Callable[[Namespace, Screen, World], int]] = {
     "apply": carrying_out.apply, "status": standing.status, "why": standing.why, "history": standing.history,
     "failures": standing.failures, "report": standing.report, "journal": standing.journal,
     **dict.fromkeys(("approve", "waive", "retry", "resolve", "override", "hold", "release"), speaking.word),
-    "undo": speaking.undo, "rehearse": beforehand.rehearse, "inventory": beforehand.inventory,
+    "undo": speaking.undo, "adopt": speaking.adopt, "rehearse": beforehand.rehearse, "inventory": beforehand.inventory,
     "vars": beforehand.variables, "doc": beforehand.doc, "schema": beforehand.schema,
 }
 

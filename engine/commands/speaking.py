@@ -65,3 +65,14 @@ def undo(arguments: Namespace, screen: Screen, world: World) -> int:
     migration = app.load(place(arguments, world), pairs(arguments.extra_vars), world)
     return page.command(arguments, migration, lambda: speaker(arguments, world), screen, world,
                         lambda name, *more: again(name, arguments, *more))
+
+
+def adopt(arguments: Namespace, screen: Screen, world: World) -> int:
+    """Takes over what a migration begun by hand has left."""
+    from engine import adopting, app
+
+    migration = app.load(place(arguments, world), pairs(arguments.extra_vars), world)
+    if not arguments.plan:
+        state_folder(migration.place)
+    return adopting.command(arguments, migration, lambda: speaker(arguments, world), screen,
+                            lambda name, *more: again(name, arguments, *more))

@@ -134,16 +134,13 @@ class Story:
         return held
 
     def _tries(self, key: str, now: datetime, records: list[Record]) -> None:
+        """Between two tries lies a pause, unless a person or a new run wanted to know at once."""
         tries = self.tries[key]
-        since = [each.seq for each in records if each.kind == "retried" or each.kind == "run"]
-        if tries and now - tries[-1] < PAUSE_MIN and not (since and any(
-                each.kind in ("run", "retried", "resolved") and each.at and each.at >= tries[-1] for each in records)):
+        intents = [each.seq for each in records if each.key == key and each.kind == "intent"]
+        if tries and len(intents) > 1 and now - tries[-1] < PAUSE_MIN and not any(
+                each.kind in ("run", "retried", "resolved") and intents[-2] < each.seq for each in records):
             self.bad(f"{key}: tried again after {now - tries[-1]}")
         tries.append(now)
-        lately = [each for each in records if each.key == key and each.kind == "intent"
-                  and each.seq > (since[-1] if since else 0)]
-        if len(lately) > TRIES_MAX:
-            self.bad(f"{key}: tried {len(lately)} times in one run")
 
     @staticmethod
     def _later(consented: set[bytes], mine: list[Record]) -> bool:
