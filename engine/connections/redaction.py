@@ -15,7 +15,7 @@ import quopri
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import unquote, unquote_plus, urlsplit
 
@@ -27,6 +27,8 @@ PIECE = 64
 PASSING_MAX = 32
 #: Encodings inside encodings inside encodings.
 DEPTH_MAX = 3
+#: So many letters and digits tell whether a value may be there.
+HEAD = 3
 #: No error is read further than this.
 LENGTH_MAX = 16_384
 WITHHELD = "«an answer that holds {}: not shown»"
@@ -60,6 +62,36 @@ class _Known:
                           re.IGNORECASE)
 
 
+    @cached_property
+    def heads(self) -> frozenset[str]:
+        """The first signs of what is always spelled out in each piece; without one of them the value is not there."""
+        if not self.value:
+            return frozenset({"eyj", "bea"})
+        return frozenset(max(re.findall(r"[a-z0-9]*", piece.lower()), key=len)[:HEAD] for piece in _pieces(self.value))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One text being cleared, and all that is found inside of it. A list of 2,000 passwords costs it milliseconds."""
+
+    known: tuple[_Known, ...]
+    #: texts that hold nothing, and how deep inside of others they were looked at: encodings come back to the same ones
+    clean: dict[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def heads(self) -> frozenset[str]:
+        return frozenset().union(*(each.heads for each in self.known))
+
+    def candidates(self, text: str) -> tuple[_Known, ...]:
+        """What the text may hold."""
+        low = text.lower()
+        parts = {low[start:start + HEAD] for start in range(len(low) - HEAD + 1)}
+        if parts.isdisjoint(self.heads) and min(map(len, self.heads)) == HEAD:
+            return ()
+        return tuple(each for each in self.known
+                     if not parts.isdisjoint(each.heads) or any(len(head) < HEAD for head in each.heads))
+
+
 _lasting: dict[str, _Known] = {}
 _passing: deque[_Known] = deque(maxlen=PASSING_MAX)
 _ANY_TOKEN = _Known("", "«token»")
@@ -85,34 +117,39 @@ def redacted(text: str, length_max: int = LENGTH_MAX) -> str:
     Cut to be shown only afterwards: half a secret is not recognised. Of a text longer than `length_max` the rest is
     dropped, and with it what may be half a secret at the cut.
     """
-    known = [*sorted((*tuple(_lasting.values()), *tuple(_passing)), key=lambda each: len(each.value), reverse=True),
-             _ANY_TOKEN]
-    cleared = _cleared(text[:length_max], known, 0)
+    values = sorted((*tuple(_lasting.values()), *tuple(_passing)), key=lambda each: len(each.value), reverse=True)
+    look = _Look((*values, _ANY_TOKEN))
+    cleared = _cleared(text[:length_max], look, 0)
     return cleared if len(text) <= length_max else cleared[:-2 * PIECE] + " …"
 
 
-def _cleared(text: str, known: list[_Known], depth: int) -> str:
-    for each in known:
+def _cleared(text: str, look: _Look, depth: int) -> str:
+    if look.clean.get(text, DEPTH_MAX + 1) <= depth:
+        return text
+    before = text
+    for each in look.candidates(text):
         text = each.pattern.sub(lambda _, name=each.name: name, text)  # type: ignore[misc]
     if depth == DEPTH_MAX:
         return text
     for shape, read in ((_BASE64, _from_base64), (_HEX, _from_hex), (_BYTES, _from_bytes)):
-        text = shape.sub(lambda found, read=read: _looked_into(found[0], read, known, depth), text)  # type: ignore[misc]
+        text = shape.sub(lambda found, read=read: _looked_into(found[0], read, look, depth), text)  # type: ignore[misc]
     for whole in (unquote, unquote_plus, html.unescape, _from_mail, _from_escapes, _from_wide, _from_behind):
         other = whole(text)
-        if other != text and (name := _held(other, known, depth + 1)):
+        if other != text and (name := _held(other, look, depth + 1)):
             return WITHHELD.format(name)
+    if text == before:
+        look.clean[text] = min(depth, look.clean.get(text, depth))
     return text
 
 
-def _looked_into(found: str, read: Callable[[str], Iterator[str]], known: list[_Known], depth: int) -> str:
-    return next((name for inside in read(found) if (name := _held(inside, known, depth + 1))), found)
+def _looked_into(found: str, read: Callable[[str], Iterator[str]], look: _Look, depth: int) -> str:
+    return next((name for inside in read(found) if (name := _held(inside, look, depth + 1))), found)
 
 
-def _held(text: str, known: list[_Known], depth: int) -> str:
+def _held(text: str, look: _Look, depth: int) -> str:
     """The name of a secret that the text holds; "" for none."""
-    cleared = _cleared(text, known, depth)
-    return "" if cleared == text else next((each.name for each in known if each.name in cleared), "a secret")
+    cleared = _cleared(text, look, depth)
+    return "" if cleared == text else next((each.name for each in look.known if each.name in cleared), "a secret")
 
 
 def _pieces(value: str) -> Iterator[str]:

@@ -62,6 +62,8 @@ ENCODINGS: Mapping[str, Encoding] = {
     "PowerShell": lambda text: text.replace("'", "''").encode(),
     "Python": lambda text: repr(text)[1:-1].encode(),
 }
+#: What stands inside of another encoding: a list's cell in a list of bytes, a form's field in base64, …
+INSIDE = ("plain", "CSV", "JSON", "form", "Python")
 #: A shorter needle would be found by chance.
 NEEDLE_MIN = 8
 
@@ -78,12 +80,12 @@ class Canary:
         needles: dict[bytes, str] = {}
         # Of a key every line is a secret, of a text with line ends none is whole anywhere.
         for line in [line for line in self.value.splitlines() if not line.startswith("-----")]:
-            # What came out of a list is written as the list wrote it.
-            for text, of_a_list in ((line, ""), (line.replace('"', '""'), " of CSV")):
+            for inside in INSIDE:
+                text = ENCODINGS[inside](line).decode()
                 for name, encode in ENCODINGS.items():
                     found = b"".join(encode(text).split())
                     if len(found) >= NEEDLE_MIN:
-                        needles.setdefault(found, name + of_a_list)
+                        needles.setdefault(found, name if inside == "plain" else f"{name} of {inside}")
         object.__setattr__(self, "needles", needles)
 
 
