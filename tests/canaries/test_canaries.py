@@ -15,6 +15,8 @@ from tests.canaries.__main__ import chosen, walk
 from tests.canaries.canaries import ENCODINGS, Canary, draw, search
 from tests.canaries.paths import PATHS, count
 from tests.canaries.stage import staged
+from tests.canaries.teeth import leaks
+from tests.requirements.evidence import ROOT
 
 VALUE = draw("a test")
 CANARY = Canary("a test", VALUE)
@@ -27,6 +29,13 @@ def test_no_secret_is_printed_written_or_told_on_any_failure_path(tmp_path: Path
         assert stage.crashed == []
         assert stage.marks() > 30, "secrets were repeated to mailmove, and their names stood in their place"
         assert len({canary.kind for canary in stage.canaries}) >= 12 and stage.watch.children > 5
+
+
+def test_every_leak_still_has_its_place_in_the_tree() -> None:
+    found = leaks()
+    assert len(found) >= 30 and len({leak.sink for leak in found}) >= 15
+    for leak in found:
+        assert leak.change.applied((ROOT / leak.change.file).read_text(encoding="utf-8")), leak.leak
 
 
 def test_there_are_paths_and_encodings_enough() -> None:
