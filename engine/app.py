@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.contract import ExitCode, Invalid, Listener, Mark, Outcome, Plan, Problem, Program, Refusal
-from engine.world import Clock, World
+from engine.world import Clock, World, is_file, is_folder
 
 if TYPE_CHECKING:
     from engine.connections import Site
@@ -37,12 +37,12 @@ def place(playbook: Path, inventory: Path | None, state: Path | None, world: Wor
 
     Raises Refusal (exit 2) when playbook or inventory are not there.
     """
-    if playbook.is_dir():
+    if is_folder(playbook):
         playbook = playbook / "playbook.yml"
-    if not playbook.is_file():
+    if not is_file(playbook):
         raise _missing("playbook", playbook, "Name a playbook, or a folder with playbook.yml.")
     inventory = inventory or playbook.parent / "inventory.yml"
-    if not inventory.is_file():
+    if not is_file(inventory):
         raise _missing("inventory", inventory, "Name it with -i, or put inventory.yml beside the playbook.")
     if state is None:
         named = world.environment.get("MAILMOVE_STATE")
@@ -147,7 +147,7 @@ def check(file: Path, inventory: Path | None, extra_vars: Mapping[str, str], wor
 
         batch = batch_csv.read(file)
         return Checked("batch", f"{len(batch.addresses):,} mailboxes", batch.warnings)
-    if file.is_file() and _is_mapping(file):
+    if is_file(file) and _is_mapping(file):
         from engine.language import inventory as inventories
 
         found = inventories.load(file)

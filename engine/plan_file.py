@@ -17,6 +17,7 @@ from engine.connections import text_file
 from engine.contract import CalendarEntry, ExitCode, Finding, Plan, PlanGroup, Problem, Refusal
 from engine.report import shorten
 from engine.screen import plain
+from engine.world import is_file
 
 FORM = "mailmove plan 1"
 
@@ -46,7 +47,7 @@ def as_mapping(plan: Plan, playbook: Path, inventory: Path, extra_vars: Mapping[
 
 def is_plan_file(path: Path) -> bool:
     """Whether a file is a kept plan rather than a playbook."""
-    if path.suffix != ".json" or not path.is_file():
+    if path.suffix != ".json" or not is_file(path):
         return False
     with path.open(encoding="utf-8", errors="replace") as stream:
         return FORM in stream.read(200)

@@ -327,6 +327,26 @@ class World:
         return found
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there. A name that the system does not take (too long, a NUL in it) is none."""
+    with contextlib.suppress(OSError, ValueError):
+        return path.is_file()
+    return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; as `is_file`."""
+    with contextlib.suppress(OSError, ValueError):
+        return path.is_dir()
+    return False
+
+
+def lies_in(path: Path, folder: Path) -> bool:
+    """Whether the path, every link on its way followed, is the folder or something below it. Nothing need be there."""
+    there = Path(os.path.realpath(path))  # unlike `resolve`, a circle of links raises nothing
+    return there.is_relative_to(os.path.realpath(folder))
+
+
 def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write a file so that a reader, or a crash, finds the old content or the new one, never half.
 

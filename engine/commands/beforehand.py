@@ -11,7 +11,7 @@ from engine.arguments import PROGRAM, did_you_mean, pairs, split_list, to_write
 from engine.commands.where import again, place
 from engine.contract import ExitCode, Invalid, Plan, Problem, Program, Refusal
 from engine.screen import Screen
-from engine.world import World
+from engine.world import World, is_folder
 
 if TYPE_CHECKING:
     from engine.app import Place
@@ -40,7 +40,7 @@ def check(arguments: Namespace, screen: Screen, world: World) -> int:
     found: list[Problem] = []
     program = None
     for name in arguments.files:
-        file = Path(name) / "playbook.yml" if Path(name).is_dir() else Path(name)
+        file = Path(name) / "playbook.yml" if is_folder(Path(name)) else Path(name)
         try:
             checked = app.check(file, Path(arguments.inventory) if arguments.inventory else None,
                                 pairs(arguments.extra_vars), world)

@@ -7,7 +7,9 @@ of showing (safety notes, E2, E5, H1; Unicode Technical Report 36, section 2).
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import unicodedata
 from pathlib import Path
 
@@ -35,9 +37,13 @@ _SIGNATURES = (
 
 
 def content(path: Path, file: str) -> tuple[bytes, Problem | None]:
-    """A file's bytes, at most FILE_BYTES_MAX, or why they cannot be had."""
+    """A file's bytes, at most FILE_BYTES_MAX, or why they cannot be had. What is no file is not waited for (I2)."""
     try:
-        with path.open("rb") as stream:
+        # a pipe nobody writes to is opened too, instead of waiting for somebody who does
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(handle, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                return b"", Problem("file cannot be read", Mark(file, 1, 1), f"{file}: it is no file.")
             data = stream.read(FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"

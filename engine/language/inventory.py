@@ -22,6 +22,7 @@ from engine.language.rows import ORGANISATION, Relation, Rows, Table
 from engine.language.schema import DURATION, WHOLE, WrongType, compiled, faults
 from engine.language.source import Document, MapNode, Node, Scalar, plain, shortened, suggestion
 from engine.language.tables import Reader, twins_across
+from engine.world import is_folder
 
 #: relations that need not be written; mailboxes come before what goes through them
 RELATIONS = (
@@ -387,7 +388,7 @@ class _Loading:
         if not isinstance(node, Scalar) or node.empty:
             return None
         folder = self.reader.path(node)
-        if folder is not None and not folder.is_dir():
+        if folder is not None and not is_folder(folder):
             self.problems.append(node.problem("folder not found", found=f"There is no folder {folder}.",
                                               remedy="Make it, with a file NAME.txt for each letter in your words."))
             return None

@@ -14,6 +14,7 @@ from engine.language import source
 from engine.language.inventory_schema import KINDS
 from engine.language.source import ListNode, MapNode, Node, Scalar, shortened, suggestion
 from engine.language.words import IMPORT, IMPORT_TASKS, INSTEAD, PLAY, TASK
+from engine.world import is_file, is_folder, lies_in
 
 NAME = re.compile(r"[^\W\d]\w*")
 IMPORT_DEPTH_MAX = 16
@@ -145,7 +146,7 @@ class PlaybookReader:
             )
             return None
         target = path.parent / text
-        if not target.resolve().is_relative_to(root) and not target.resolve().is_relative_to(path.resolve().parent):
+        if not lies_in(target, root) and not lies_in(target, path.resolve().parent):
             self._say(
                 node,
                 "file outside of the playbook's folder",
@@ -156,15 +157,15 @@ class PlaybookReader:
         return target
 
     def _open(self, node: Node, target: Path) -> bool:
-        if target.resolve() in self.open_files or len(self.open_files) >= IMPORT_DEPTH_MAX:
-            self._say(node, "import in a circle", f"{target} is being read already.")
-        elif not target.is_file():
+        if not is_file(target):
             near = (
                 suggestion(target.stem, (each.stem for each in target.parent.glob("*.yml")))
-                if (target.parent.is_dir())
+                if is_folder(target.parent)
                 else ""
             )
             self._say(node, "file not found", f"There is no {target}.", near)
+        elif target.resolve() in self.open_files or len(self.open_files) >= IMPORT_DEPTH_MAX:
+            self._say(node, "import in a circle", f"{target} is being read already.")
         else:
             return True
         return False

@@ -16,6 +16,7 @@ from engine.language.inventory_schema import KEYS
 from engine.language.rows import Table
 from engine.language.schema import TRUE_FALSE, WHOLE, Kind, WrongType
 from engine.language.source import ListNode, MapNode, Node, Scalar, plain, shortened
+from engine.world import lies_in
 
 #: columns of several values, separated by ; in CSV
 LISTS = frozenset({"aliases", "members"})
@@ -116,7 +117,8 @@ class Reader:
         """A file named in the inventory, beside it or below (I3 of the safety notes); else None, and a problem."""
         text = node.text
         path = Path(text)
-        if path.is_absolute() or ".." in path.parts or "\0" in text or "\\" in text or re.match("[A-Za-z]:", text):
+        if (path.is_absolute() or ".." in path.parts or "\0" in text or "\\" in text or re.match("[A-Za-z]:", text)
+                or not lies_in(self.folder / path, self.folder)):
             self.problems.append(
                 node.problem(
                     "file outside of the migration",

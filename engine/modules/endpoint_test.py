@@ -84,6 +84,6 @@ class EndpointTest(Module):
 
     def _path(self, site: Site) -> Path:
         """A name from data never leaves its folder: other signs are left out, and a digest tells such names apart."""
-        safe = re.sub(r"[^A-Za-z0-9_-]", "", self.endpoint)
+        safe = re.sub(r"[^A-Za-z0-9_-]", "", self.endpoint)[:60]
         more = "" if safe == self.endpoint else "-" + blake2b(self.endpoint.encode(), digest_size=4).hexdigest()
         return Path(str(site.settings["exports"])) / f"endpoint-test-{safe}{more}.json"

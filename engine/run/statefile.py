@@ -84,5 +84,7 @@ def _is(path: Path, kind: Callable[[int], bool], name: str) -> bool:
     if not kind(found.st_mode):
         raise OSError(f"{path} is not {name}")
     if hasattr(os, "geteuid") and found.st_uid != os.geteuid() and os.geteuid() != 0:
-        raise OSError(f"{path} belongs to another user")
+        # the folder as a whole: it and all in it were made by one user
+        folder = path if stat.S_ISDIR(found.st_mode) else path.parent
+        raise OSError(f"{path} belongs to another user; where it should be yours: sudo chown -R $USER {folder}")
     return True
