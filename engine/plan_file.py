@@ -20,6 +20,10 @@ from engine.screen import plain
 from engine.world import is_file
 
 FORM = "mailmove plan 1"
+#: What the parts are that later steps rely on.
+_KINDS: Mapping[str, type] = {
+    "name": str, "playbook": str, "digest": str, "tasks": list, "counts": dict, "rows": list,
+    "playbook_file": str, "inventory_file": str, "extra_vars": dict}
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,11 @@ def parse(data: bytes, file: str) -> Kept:
         found = json.loads(data.decode("utf-8"), object_pairs_hook=_no_key_twice)
         if found["form"] != FORM:
             raise ValueError(f"its form is {found['form']!r}, not {FORM!r}")
+        for name, kind in _KINDS.items():
+            if not isinstance(found[name], kind):
+                raise ValueError(f"{name} is no {kind.__name__}")
+        if not all(isinstance(each, str) for each in found["extra_vars"].values()):
+            raise ValueError("a value of extra_vars is no text")
         plan = Plan(
             name=found["name"], playbook=found["playbook"], made_at=_time(found["made_at"]), digest=found["digest"],
             tasks=found["tasks"],

@@ -213,12 +213,8 @@ class Graph:
     def sign_ins(self) -> Mapping[str, datetime | None]:
         """When each user last signed in, by object id; None: never since Entra ID records it (signInActivity)."""
         def load() -> Mapping[str, datetime | None]:
-            found: dict[str, datetime | None] = {}
-            for raw in self._pages(f"/users?$select={SIGN_IN_FIELDS}&$top={PAGE_SIZE}"):
-                activity = raw.get("signInActivity") or {}
-                found[str(raw.get("id") or "")] = moment(
-                    activity.get("lastSuccessfulSignInDateTime") or activity.get("lastSignInDateTime"))
-            return found
+            return {str(raw.get("id") or ""): _last_sign_in(raw)
+                    for raw in self._pages(f"/users?$select={SIGN_IN_FIELDS}&$top={PAGE_SIZE}")}
         return self._site.listing(self._name, "sign_ins", load)
 
     def mailbox_plans(self, users: Sequence[str]) -> Sequence[str | Fault]:
@@ -255,11 +251,7 @@ class Graph:
         def load() -> tuple[Credential, ...]:
             path = (f"/applications?$filter=appId eq '{self._client_id}'"
                     "&$select=appId,passwordCredentials,keyCredentials")
-            return tuple(
-                Credential(kind, str(each.get("displayName") or ""), moment(each.get("endDateTime")))
-                for found in self._pages(path)
-                for kind, name in (("secret", "passwordCredentials"), ("certificate", "keyCredentials"))
-                for each in found.get(name) or ())
+            return tuple(each for found in self._pages(path) for each in _credentials(found))
         return self._site.listing(self._name, "app_credentials", load)
 
     # ------------------------------------------------------------------------------------------ writes
@@ -538,6 +530,20 @@ def _user(found: Mapping[str, Any]) -> User:
                 tuple(_sync_error(each) for each in found.get("onPremisesProvisioningErrors") or ()))
 
 
+@shaped("graph")
+def _last_sign_in(found: Mapping[str, Any]) -> datetime | None:
+    activity = found.get("signInActivity") or {}
+    return moment(activity.get("lastSuccessfulSignInDateTime") or activity.get("lastSignInDateTime"))
+
+
+@shaped("graph")
+def _credentials(found: Mapping[str, Any]) -> list[Credential]:
+    return [Credential(kind, str(each.get("displayName") or ""), moment(each.get("endDateTime")))
+            for kind, name in (("secret", "passwordCredentials"), ("certificate", "keyCredentials"))
+            for each in found.get(name) or ()]
+
+
+@shaped("graph")
 def _mailbox_plan(details: Sequence[Mapping[str, Any]]) -> str:
     """The best standing of the mailbox plans among a user's licences."""
     standings = [str(plan.get("provisioningStatus") or "") for each in details

@@ -160,6 +160,7 @@ def batch_of(raw: Mapping[str, Any]) -> MigrationBatch:
                           moment(raw.get("StartDateTime")), moment(raw.get("InitialSyncDateTime")), raw)
 
 
+@shaped("exchange_online")
 def config_of(raw: Mapping[str, Any]) -> MigrationConfig:
     """From Get-MigrationConfig. A limit it does not name is the documented one."""
     return MigrationConfig(_true(raw.get("CanSubmitNewBatch")), _true(raw.get("SupportsCutover")),

@@ -7,6 +7,7 @@ that sends it. A letter is looked for in the inventory's `letters:` folder, then
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from engine.connections import text_file
 from engine.contract import Problem
 from engine.language.playbook import shipped
 from engine.language.source import MapNode, Node, Scalar, Source, shortened, suggestion
-from engine.world import is_file
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _PASSWORD = re.compile(r"\{\{[^}]*(password|secret)[^}]*\}\}", re.IGNORECASE)
@@ -64,7 +64,8 @@ def unfold(node: MapNode, fields: Sequence[str], folder: Path | None, problems: 
 def read(name: Scalar, folder: Path | None, problems: list[Problem]) -> Letter | None:
     """The letter of that name; None, and a problem, when there is none or it cannot be used."""
     folders = [each for each in (folder, SHIPPED) if each is not None]
-    path = next((each / f"{name.text}.txt" for each in folders if is_file(each / f"{name.text}.txt")), None)
+    # What stands in one's own folder is meant, be it a file or not: never the shipped letter in its stead.
+    path = next((each / f"{name.text}.txt" for each in folders if os.path.lexists(each / f"{name.text}.txt")), None)
     if not _NAME.fullmatch(name.text) or path is None:
         known = sorted({each.stem for place in folders if place.is_dir() for each in place.glob("*.txt")})
         problems.append(name.problem(

@@ -1,7 +1,8 @@
 """The services' answers: any bytes as the body of one, through the product's own clients.
 
 Nearly all are handed over where a client has just taken the body off the line, which is what makes millions of them
-affordable; every WHOLE_EVERY-th goes through the libraries as well, by a carrier in memory in place of the socket.
+affordable; every WHOLE_EVERY-th goes through the libraries as well, by a carrier in memory in place of the socket, and
+through the redactor, which costs more than all the rest and has tests of its own.
 """
 
 from __future__ import annotations
@@ -71,12 +72,13 @@ class Json:
         for client in (graph, exchange):
             client._http.session.mount("https://", self.carrier)
             client._http.tokens = None
-        self.whole = {client: client._http._send for client in (graph, exchange)}
+        self.whole = {client: (client._http._send, client._http.redact) for client in (graph, exchange)}
         anna = ["anna@contoso.com"]
         self.calls: tuple[Callable[[], Any], ...] = (
             exchange.migration_users, exchange.migration_batches, exchange.recipients, exchange.endpoints,
             exchange.groups, exchange.accepted_domains, exchange.premises_connectors, exchange.server_report,
-            exchange.exemptions, lambda: exchange.item_counts(anna), lambda: exchange.user_statistics(anna),
+            exchange.exemptions, exchange.migration_config, lambda: exchange.item_counts(anna),
+            lambda: exchange.user_statistics(anna),
             lambda: exchange.last_actions(anna), lambda: exchange.group_members(anna),
             lambda: exchange.message_trace(START), graph.users, graph.deleted_users, graph.sign_ins, graph.skus,
             graph.domains, graph.organization, graph.app_credentials, lambda: graph.mailbox_plans(anna),
@@ -88,12 +90,13 @@ class Json:
         self.fed += 1
         self.carrier.body = data
         whole = self.fed % WHOLE_EVERY == 0
-        for client, send in self.whole.items():
-            client._http._send = send if whole else self._handed  # type: ignore[method-assign]
+        for client, way in self.whole.items():
+            client._http._send, client._http.redact = (  # type: ignore[method-assign]
+                way if whole else (self._handed, str))
         self.site.forget()
         self.carrier.status = 200
         turn = self.fed if len(data) % 2 else sum(data[:64])
-        for call in self.calls if whole else (self.calls[turn % 14], self.calls[14 + turn % 10]):
+        for call in self.calls if whole else (self.calls[turn % 15], self.calls[15 + turn % 10]):
             with contextlib.suppress(Fault):
                 call()
         self.carrier.status = (400, 403)[turn % 2]
@@ -115,9 +118,9 @@ class Soap:
         from exchangelib.services.common import EWSService
         from exchangelib.util import DummyResponse
 
-        from engine.connections import ews_folders
+        from engine.connections import ews, ews_folders
 
-        self.site, self.fed = site(), 0
+        self.site, self.fed, self.ews = site(), 0, ews
         carrier = self.carrier = Carrier("text/xml; charset=utf-8")
 
         class Mounted(ews_folders._Trusting):
@@ -136,14 +139,14 @@ class Soap:
         whole = self.fed % WHOLE_EVERY == 0
         self.carrier.status = 500 if len(data) % 5 == 4 else 200
         self.carrier.body = data
-        kept = self.ews_folders._Trusting, self.service._get_response
+        kept, clear = (self.ews_folders._Trusting, self.service._get_response), self.ews.redacted
         self.ews_folders._Trusting = self.adapter  # type: ignore[misc]
         if not whole:
-            self.service._get_response = self.handed
+            self.service._get_response, self.ews.redacted = self.handed, str  # type: ignore[assignment]
         try:
             ask = self.site.ews.automatic_reply if b"Oof" in data else self.site.ews.count
             with contextlib.suppress(Fault):
                 ask("anna@contoso.com")
         finally:
             self.ews_folders._Trusting, self.service._get_response = kept  # type: ignore[misc]
-            self.base.HTTP_ADAPTER_CLS = kept[0]
+            self.base.HTTP_ADAPTER_CLS, self.ews.redacted = kept[0], clear

@@ -54,7 +54,10 @@ def plan(data: bytes) -> None:
     from engine.plan_file import parse
 
     with contextlib.suppress(Refusal):
-        parse(data, "plan.json")
+        kept = parse(data, "plan.json")
+        # what `apply` does with it before it reads anything else
+        assert all(isinstance(f"{name}={value}", str) for name, value in kept.extra_vars.items())
+        assert kept.plan.tokens - {b""} is not None and str(kept.playbook) and str(kept.inventory)
 
 
 class _Dns:
@@ -166,7 +169,13 @@ def seeds(name: str) -> list[bytes]:
            "RecipientTypeDetails": "UserMailbox", "ExchangeGuid": TENANT, "MessageId": "<a@b>",
            "Received": "2026-11-01T00:00:00", "LastSuccessfulSyncTime": "2026-11-01T00:00:00.0000000Z",
            "id": TENANT, "userPrincipalName": "anna@contoso.com", "assignedLicenses": [{"skuId": TENANT}],
-           "prepaidUnits": {"enabled": 5}, "consumedUnits": 1, "servicePlans": [{"servicePlanName": "EXCHANGE_S"}]}
+           "prepaidUnits": {"enabled": 5}, "consumedUnits": 1, "servicePlans": [{"servicePlanName": "EXCHANGE_S"}],
+           "signInActivity": {"lastSignInDateTime": "2026-11-01T00:00:00Z"}, "MaxNumberOfBatches": 100,
+           "passwordCredentials": [{"displayName": "x", "endDateTime": "2027-01-01T00:00:00Z"}],
+           "licenseAssignmentStates": [{"skuId": TENANT, "error": "CountViolation", "state": "Error"}],
+           "onPremisesProvisioningErrors": [{"category": "PropertyConflict", "value": "x"}],
+           "recordType": "Txt", "text": "MS=ms1", "ttl": 3600, "label": "contoso.com", "supportedService": "Email",
+           "mailExchange": "x.mail.protection.outlook.com", "preference": 0, "Identity2": None}
     error = {"error": {"code": "x", "message": "a|B.CException|c", "details": [{"message": "a|B.CException|c"}],
                        "innererror": {"internalexception": {"message": "m"}}}}
     return {
@@ -176,9 +185,18 @@ def seeds(name: str) -> list[bytes]:
                 b"\xff\xfeE\0m\0"],
         "expression": [b"{{ target }}", b"a {{ names | sort | join(', ') }} b", b"{{ longest(hours(72), seconds(n)) }}",
                        b"{{ deep['a'].b + 1 if not no else count(names) }}"],
-        "plan": [b'{"form": "mailmove plan 1", "name": "x", "playbook": "p", "made_at": "2026-11-02T07:00:00+00:00", '
-                 b'"digest": "a", "tasks": [], "groups": [], "calendar": [], "problems": [], "counts": {}, "tokens": '
-                 b'["00"], "rows": [], "order": [], "playbook_file": "p", "inventory_file": "i", "extra_vars": {}}'],
+        "plan": [json.dumps({
+            "form": "mailmove plan 1", "name": "x", "playbook": "p", "made_at": "2026-11-02T07:00:00+00:00",
+            "digest": "a",
+            "tasks": [{"name": "t", "play": "p", "kind": "domains", "module": "mx_ttl", "mark": "p:1:1", "rows": 1}],
+            "groups": [{"task": 0, "word": "change", "count": 1, "text": "ttl", "rows": ["contoso.com"],
+                        "guarded": ["g"], "undo": "none", "after": "", "sample": ""}],
+            "calendar": [{"text": "w", "at": "2026-11-02T07:00:00+00:00", "after": "", "rows": 1}],
+            "problems": [{"summary": "s", "found": "f", "remedy": "r"}], "counts": {"change": 1}, "tokens": ["00"],
+            "findings": [{"check": "c", "severity": "warn", "text": "t", "remedy": "r", "rows": ["x"], "count": 1,
+                          "told": True, "liftable": False}],
+            "rows": [{"task": 0, "row": "contoso.com", "word": "change", "text": "t"}], "order": [0],
+            "playbook_file": "p", "inventory_file": "i", "extra_vars": {"a": "b"}}).encode()],
         "json": [json.dumps({"value": [row]}).encode(), json.dumps(error).encode(),
                  json.dumps({"responses": [{"id": "0", "status": 200, "body": {"value": [row]}}]}).encode()],
         "soap": [envelope.format("Success", "NoError", folders).encode(), replies.encode(),
