@@ -5,8 +5,8 @@ Secrets stay named. Nothing is contacted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -153,8 +153,12 @@ class _Loading:
         if isinstance(tenant := found.get("tenant"), Mapping) and isinstance(domain := tenant.get("domain"), str):
             found["tenant"] = {**tenant, "domain": domain.lower()}
         if isinstance(end := found.get("planned_end"), str):
-            with suppress(ValueError):  # the schema has said what is wrong with it
+            try:
                 found["planned_end"] = datetime.fromisoformat(end).replace(tzinfo=UTC)
+            except ValueError:
+                node = self.root.get("planned_end")
+                if node is not None and re.fullmatch(r"\d{4}-\d{2}-\d{2}", end):  # of another form the schema has told
+                    self.problems.append(node.problem("no such day", found=f'"{end}".', remedy="As in 2026-12-18."))
         return found
 
     # ------------------------------------------------------------------------------------------- batches

@@ -59,7 +59,10 @@ MADE: dict[str, Callable[[], bytes]] = {
     "a thousand dashes": lambda: b"- " * 1000 + b"x",
     "workbook": _workbook,
     "old workbook": lambda: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512),
+    "old workbook of 64 kB": lambda: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\t\x08\x10" * 21_845,
     "gzip": lambda: gzip.compress(b"EmailAddress\nanna@contoso.com\n", mtime=0),
+    "gzip of an inventory's list": lambda: gzip.compress(b"address,name\nanna@contoso.com,Anna\n", mtime=0),
+    "gzip of a playbook": lambda: gzip.compress(b"- name: Look\n  targets: domains\n", mtime=0),
     "2,001 rows": lambda: _people(2001, "EmailAddress", lambda n: f"user{n}@contoso.com"),
     "2,001 rows and blank lines": lambda: _people(2001, "EmailAddress", lambda n: f"user{n}@contoso.com", "\n\n,\n"),
     "2,500 rows with passwords": lambda: _people(

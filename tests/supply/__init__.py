@@ -1,0 +1,1 @@
+"""What mailmove is made of besides itself: licences, hashes, known weaknesses."""
