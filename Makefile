@@ -117,6 +117,7 @@ docs: .venv
 	$(MAILMOVE) doc --markdown > docs/modules.md
 	$(PYTHON) -m tests.requirements.page
 	$(MAILMOVE) doc errors --markdown > docs/errors.md
+	$(PYTHON) -m tests.supply.licences
 
 ## The wheel in an empty environment, used as a stranger would.
 wheel-test: .venv

@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "licences.md"
 LOCK = ROOT / "requirements.lock"
 #: Not in their metadata: read in the files they ship, or in their repositories.
-KNOWN = {"atheris": "Apache-2.0", "requests-unixsocket": "Apache-2.0", "colorama": "BSD-3-Clause", "sspilib": "MIT"}
+KNOWN = {"atheris": "Apache-2.0", "requests-unixsocket": "Apache-2.0", "colorama": "BSD-3-Clause", "sspilib": "MIT",
+         "pywin32-ctypes": "BSD-3-Clause"}
 #: Licences under which a package may be used beside ours (Apache-2.0); another one is a decision, made here.
 ALLOWED = re.compile(r"MIT|BSD|Apache|ISC|PSF|Python Software Foundation|MPL|Mozilla|ZPL|Zope|Lesser General|LGPL")
 
