@@ -57,7 +57,7 @@ kill-matrix: .venv
 planted-bugs: .venv
 	$(PYTHON) -m tests.planted
 
-## A little of each rig, at most two minutes; part of every CI run.
+## A little of each rig; part of every CI run.
 short-rigs: .venv
 	$(PYTHON) -m bench.journal_damage --every 397 --seed $(SEED)
 	$(PYTHON) -m bench.journal_races --races 60 --seed $(SEED)

@@ -157,7 +157,10 @@ def race(folder: Path, seed: int, ends: Counter[str]) -> list[str]:
         if status not in (0, -9, ExitCode.LOCKED):
             wrong.append(f"a worker ended with {status}")
     shared.pass_time(ASLEEP)
-    Worker(shared, 99, None).work()
+    try:
+        Worker(shared, 99, None).work()
+    except Refusal as refusal:
+        wrong.append(f"nobody can go on: {refusal.problem.summary}")
     acts = shared.acts()
     wrong += [f"act {number} was done {count} times" for number, count in Counter(n for n, _ in acts).items()
               if count != 1]

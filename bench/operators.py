@@ -62,7 +62,9 @@ class Rig:
         self.counts[f"exit {code}"] += 1
         if code not in ENDS:
             self.bad(f"ended with {code}: {process.words()[-400:]}")
-        if code == 7 and "process" not in process.words() and "nobody holds it now" not in process.words():
+        if code == 7 and "in the middle of a write" in process.words():
+            self.counts["met a writer that stands still"] += 1
+        elif code == 7 and "process" not in process.words() and "nobody holds it now" not in process.words():
             self.bad(f"exit 7 does not say who holds it: {process.words()[-300:]}")
         return code
 
@@ -113,8 +115,13 @@ def stop(rig: Rig, on: Scene) -> bool:
                     stop=True)
         both = _stand(second)
         rig.counts["woken while the second stands still"] += both
-    if not both:
-        rig.ended(second)
+    if not both and rig.ended(second) == 7:
+        # the first one stands still in the middle of a write: nobody can take over, and nobody has
+        os.kill(first.process.pid, signal.SIGCONT)
+        code = rig.ended(first)
+        if code != 0:
+            on.go_on([first.outcome()])
+        return code == 0
     moved, arrived = on.moved(), on.arrived()
     os.kill(first.process.pid, signal.SIGCONT)
     code = rig.ended(first)

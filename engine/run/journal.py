@@ -449,6 +449,8 @@ class Journal:
             try:
                 yield
             except UNREADABLE as error:
+                if _busy(error):
+                    raise _standing_still(self.path) from None
                 raise _refusal(self.path, "the journal cannot be read", str(error)) from None
 
     @contextmanager
@@ -470,6 +472,8 @@ class Journal:
             self._labels.clear()  # a label of the failed transaction is not there either
             self._ids.clear()
             if isinstance(error, UNREADABLE):
+                if _busy(error):
+                    raise _standing_still(self.path) from None
                 raise _refusal(self.path, "the journal cannot be written", str(error),
                                "Nothing of this was written. Free space or mend the disk, then run again."
                                ) from None
@@ -479,6 +483,19 @@ class Journal:
 
     def _damaged(self, found: str) -> NoReturn:
         raise _refusal(self.path, "the journal is damaged", found)
+
+
+def _busy(error: BaseException) -> bool:
+    """SQLite waited for another process's transaction, and in vain."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # what Python itself raises has none
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _standing_still(path: Path | None) -> Refusal:
+    return Refusal(ExitCode.LOCKED, Problem(
+        "another process is in the middle of a write to the journal", next_command="mailmove status",
+        found=f"{path}: not let go of for {BUSY_SECONDS:.0f} seconds; the process may have been stopped.",
+        remedy="Let it go on, or end it: what it had not finished is then undone by the next run."))
 
 
 def _problem(path: Path | None, summary: str, found: str, remedy: str = "") -> Problem:

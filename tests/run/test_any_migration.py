@@ -264,6 +264,9 @@ class Story:
 
     def time_passes(self) -> None:
         clock = self.migration.clock
+        if self.hidden and self.fate.random() < 0.7:  # the next run comes before it shows
+            clock.time += timedelta(minutes=2)
+            return
         hours = self.fate.choice((0.02, 0.3, 1, 6, 30))
         clock.time += timedelta(hours=hours)
         if not self.faults or self.fate.random() < 0.2:  # to the next night, so that windows open now and then

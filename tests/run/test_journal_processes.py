@@ -137,3 +137,23 @@ def test_writes_and_syncs_that_fail_leave_what_was_shown_and_nothing_by_halves(t
         said, whole = failing(tmp_path / str(number), case)
         assert not whole, case
         assert list(violations(tmp_path / str(number), said)) == [], case
+
+
+def test_a_writer_that_stands_still_is_told_as_that_and_not_as_damage(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in mid-transaction it keeps SQLite's lock: nobody can take over, and nothing is to be salvaged."""
+    holder = child(tmp_path / "m", """
+journal = Journal.open(folder, SystemClock(), create=True)
+journal.hold(me)
+journal._db.execute("BEGIN EXCLUSIVE")
+print("in it", flush=True); sys.stdin.readline()
+journal._db.execute("COMMIT")
+""")
+    assert holder.stdout is not None and holder.stdout.readline() == "in it\n"
+    monkeypatch.setattr("engine.run.journal.BUSY_SECONDS", 0.05)
+    with pytest.raises(Refusal) as caught:
+        Journal.open(tmp_path / "m", SystemClock(), create=False)
+    assert caught.value.exit_code == ExitCode.LOCKED
+    assert "salvage" not in caught.value.problem.next_command
+    holder.communicate("go on\n", timeout=20)
+    Journal.open(tmp_path / "m", SystemClock(), create=False).hold(ME)
