@@ -2,8 +2,8 @@
 
 settings: `address` (host or host:port to connect to instead of what public DNS says, where this machine stands behind
 the firewall), `ca_file` (authorities believed instead of the public ones). What is looked at is the certificate a
-server presents and how it answers a request without credentials; nothing secret is ever sent this way, which is why a
-certificate that does not verify is described here instead of refused.
+server presents and how it answers a request without credentials; nothing secret is sent this way, which is why a
+certificate that does not verify is described here instead of refused. Only over `trusted_line` a password may go.
 """
 
 from __future__ import annotations
@@ -72,6 +72,13 @@ class Published:
                 return _get(line, host, path, addresses)
         except NotReached as error:
             return Answered(addresses, str(error))
+
+    def trusted_line(self, host: str) -> ssl.SSLSocket:
+        """A line over which a password may go: its certificate is believed and made for the name. Raises NotReached."""
+        import certifi
+
+        context = ssl.create_default_context(cafile=str(self._settings.get("ca_file") or certifi.where()))
+        return self._line(host, self._addresses(host), context)
 
     def certificate(self, host: str) -> Presented:
         """What the server under this name presents, and everything that is wrong with it, at the clock's time."""

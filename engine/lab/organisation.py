@@ -186,6 +186,11 @@ class Organisation:
         """The migration account's password is another one from now on."""
         self.password = password
 
+    def server_of(self, address: str) -> str | None:
+        """The mailbox server of an address; None where nobody has it."""
+        found = self.mailboxes.get(address)
+        return found.server if found is not None else None
+
     def account_ok(self, user: str, password: str) -> bool:
         """Whether these are the migration account's credentials: DOMAIN\\name, name@domain, name alone or its DN."""
         name = _account_name(self.account)

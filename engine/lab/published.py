@@ -6,6 +6,8 @@ The certificate and the answers can be spoilt on purpose: `POST /fault {"kind": 
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +26,10 @@ CERTIFICATES = ("good", "self_signed", "private", "mismatch", "no_autodiscover",
                 "old_tls")
 #: What Outlook Anywhere does: asks for Basic and NTLM; for one of them; is not there; the port is closed.
 ANSWERS = ("on", "basic", "ntlm", "off", "closed")
+#: What Autodiscover says of Outlook Anywhere to who signs in: its section, or none of it.
+SETTINGS = ("on", "no_expr")
+_RESPONSE = "http://schemas.microsoft.com/exchange/autodiscover/responseschema/2006"
+_OUTLOOK = "http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a"
 _OFFERS = {"on": ("Basic", "NTLM"), "basic": ("Basic",), "ntlm": ("NTLM", "Negotiate")}
 
 Key = ec.EllipticCurvePrivateKey
@@ -41,6 +47,10 @@ class Published:
     has_autodiscover: bool = True
     certificate: str = "good"
     outlook_anywhere: str = "on"
+    autodiscover: str = "on"
+    #: whether these are the migration account's credentials, and on which server an address has its mailbox
+    account_ok: Callable[[str, str], bool] = lambda user, password: False
+    server_of: Callable[[str], str | None] = lambda address: None
     _made: dict[str, ssl.SSLContext] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -52,7 +62,8 @@ class Published:
 
     def set(self, body: Mapping[str, Any]) -> None:
         """Spoil it, or mend it. ValueError for a word that is not known."""
-        for name, known in (("certificate", CERTIFICATES), ("outlook_anywhere", ANSWERS)):
+        for name, known in (("certificate", CERTIFICATES), ("outlook_anywhere", ANSWERS),
+                            ("autodiscover", SETTINGS)):
             if name in body:
                 if body[name] not in known:
                     raise ValueError(f"{name}: one of {', '.join(known)}")
@@ -66,17 +77,42 @@ class Published:
         return kept
 
     def answer(self, request: bytes) -> bytes:
-        """To one HTTP request without a body. Nobody signs in here: credentials are not looked at."""
+        """To one HTTP request. Only Autodiscover looks at credentials, when it is asked for somebody's settings."""
         asked = re.match(rb"[A-Z]+ (\S+) HTTP/1\.[01]\r\n", request)
         path = (asked[1] if asked else b"").split(b"?")[0].lower()
         if path == b"/rpc/rpcproxy.dll" and self.outlook_anywhere in _OFFERS:
             offers = _OFFERS[self.outlook_anywhere]
         elif path == b"/autodiscover/autodiscover.xml" and self.has_autodiscover:
+            if request.startswith(b"POST") and self._signed_in(request):
+                return self._settings(request)
             offers = ("Basic", "NTLM")
         else:
             return _response(b"404 Not Found")
         return _response(b"401 Unauthorized", *(b"WWW-Authenticate: " + (
             b'Basic realm="mail"' if each == "Basic" else each.encode()) for each in offers))
+
+    def _signed_in(self, request: bytes) -> bool:
+        given = re.search(rb"\r\nAuthorization: Basic (\S+)\r\n", request, re.IGNORECASE)
+        try:
+            user, _, password = base64.b64decode(given[1] if given else b"", validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return False
+        return bool(given) and self.account_ok(user, password)
+
+    def _settings(self, request: bytes) -> bytes:
+        """[MS-OXDSCLI]: one Account with its Protocols, or an Error. Shapes of Exchange 2007 and 2010."""
+        asked = re.search(rb"<EMailAddress>([^<]*)</EMailAddress>", request)
+        server = self.server_of(asked[1].decode("utf-8", "replace").lower() if asked else "")
+        if server is None:
+            told = ("<Error><ErrorCode>500</ErrorCode><Message>The e-mail address can't be found.</Message></Error>")
+        else:
+            outside = (f"<Protocol><Type>EXPR</Type><Server>{self.host}</Server><SSL>On</SSL>"
+                       "<AuthPackage>Basic</AuthPackage></Protocol>") if self.autodiscover == "on" else ""
+            told = ("<Account><AccountType>email</AccountType><Action>settings</Action><Protocol><Type>EXCH</Type>"
+                    f"<Server>{server}</Server></Protocol>{outside}</Account>")
+        body = (f'<?xml version="1.0" encoding="utf-8"?><Autodiscover xmlns="{_RESPONSE}"><Response '
+                f'xmlns="{_OUTLOOK}">{told}</Response></Autodiscover>').encode()
+        return _response(b"200 OK", b"Content-Type: text/xml; charset=utf-8", body=body)
 
     def _context(self, kind: str) -> ssl.SSLContext:
         now = self.now()
@@ -99,9 +135,10 @@ class Published:
         return context
 
 
-def _response(status: bytes, *headers: bytes) -> bytes:
-    lines = (b"HTTP/1.1 " + status, b"Server: Microsoft-IIS/7.0", b"Content-Length: 0", b"Connection: close", *headers)
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+def _response(status: bytes, *headers: bytes, body: bytes = b"") -> bytes:
+    lines = (b"HTTP/1.1 " + status, b"Server: Microsoft-IIS/7.0", b"Content-Length: %d" % len(body),
+             b"Connection: close", *headers)
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 def _authority(name: str, above: tuple[x509.Certificate, Key] | None, now: datetime) -> tuple[x509.Certificate, Key]:

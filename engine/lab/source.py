@@ -6,6 +6,7 @@ Around every request of every protocol: the kill switch's hooks, the fault that 
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -278,7 +279,8 @@ async def _serve_published(organisation: Organisation, faults: Faults, traffic: 
     """The published name on a port of its own; the certificate it presents is one of many, so TLS begins by hand."""
     published = organisation.published = Published(
         organisation.mail_hosts[0], [f"autodiscover.{domain}" for domain in organisation.domains], folder,
-        organisation.clock.now, has_autodiscover=organisation.exchange >= "2007")
+        organisation.clock.now, has_autodiscover=organisation.exchange >= "2007",
+        account_ok=organisation.account_ok, server_of=organisation.server_of)
     published.set(organisation.publishing)
     faults.parts["published"] = published.set
 
@@ -289,6 +291,8 @@ async def _serve_published(organisation: Organisation, faults: Faults, traffic: 
                 return
             await writer.start_tls(published.context())
             request = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"\r\nContent-Length: (\d{1,5})\r\n", request, re.IGNORECASE)
+            request += await reader.readexactly(int(length[1])) if length else b""
             answer = await traffic.carry("https published", lambda: published.answer(request),
                                          lambda verdict, seconds: b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
             if answer is None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from engine.connections import Site
+from engine.connections.autodiscover import host_of, told
 from engine.connections.published import AUTODISCOVER, RPC_PROXY
 from engine.connections.records import host_problem
 from engine.contract import Diff, Failing, Outlook, State, Want
@@ -25,6 +26,8 @@ class ConnectionProof(Module):
 
     host: Annotated[str, "Public name of the Outlook Anywhere proxy."]
     autodiscover_host: Annotated[str, "Where the service would ask Autodiscover; empty: it is not used."] = ""
+    email_address: Annotated[str, "A mailbox of the source: Autodiscover is asked for its settings, as the service "
+                                  "does (B-22); empty: the service is told them by hand."] = ""
     way: Annotated[Literal["probe", "skipped"], "How it is proven."] = "probe"
     before: Annotated[str, "What the proof is for, as in a batch's name: each has its own."] = ""
 
@@ -60,15 +63,30 @@ class ConnectionProof(Module):
             wrong += [f"certificate of {self.host}: {each}" for each in certificate.faults]
             if not certificate.unreached and not certificate.covers(self.host):
                 wrong.append(f"certificate of {self.host}: it is not made for this name")
-        if self.autodiscover_host:
-            found = site.published.asked(self.autodiscover_host, AUTODISCOVER)
+        state: dict[str, Any] = {"at": now}
+        host = self.autodiscover_host or (host_of(self.email_address) if self.email_address else "")
+        if host:
+            found = site.published.asked(host, AUTODISCOVER)
             if not found.published:
-                wrong.append(f"Autodiscover at {self.autodiscover_host}: {found.words}")
-        return {"result": "failed" if wrong else "passed", "wrong": tuple(wrong), "at": now}
+                wrong.append(f"Autodiscover at {host}: {found.words}")
+            elif self.email_address:
+                settings = told(site, host, self.email_address)
+                state["settings"] = settings.words if settings.asked else f"not asked: {settings.words}"
+                if settings.asked and not settings.proxy:
+                    wrong.append(f"Autodiscover of {self.email_address}: {settings.words}")
+        return state | {"result": "failed" if wrong else "passed", "wrong": tuple(wrong)}
+
+    def remark(self, state: State | None) -> str:
+        """B-22: look at what was found, and go on."""
+        found = (state or {}).get("settings")
+        return f"Autodiscover: {found}" if found else ""
 
     def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
         wrong = (state or {}).get("wrong")
         if isinstance(wrong, tuple) and wrong:
+            by_hand = any(str(each).startswith("Autodiscover of ") for each in wrong)
             return Failing("; ".join(map(str, wrong)),
+                           "mend it and retry, or give the names by hand: source_autodiscover: \"false\", "
+                           "exchange_server and rpc_proxy_server in the inventory (B-23)" if by_hand else
                            "mend it and retry, or record that it is not proven with way: skipped", retry=False)
         return None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engine.connections.autodiscover import told
 from engine.contract import Failing, Handover
 from engine.modules.connection_proof import ConnectionProof
 from engine.modules.migration_endpoint import MigrationEndpoint
@@ -28,7 +29,12 @@ def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Lab]]:
 
 
 def spoil(lab: Lab, **how: str) -> None:
-    lab.control("/fault", {"kind": "published", "certificate": "good", "outlook_anywhere": "on", **how})
+    lab.control("/fault", {"kind": "published", "certificate": "good", "outlook_anywhere": "on", "autodiscover": "on",
+                           **how})
+
+
+def requests_seen(lab: Lab) -> int:
+    return int(lab.control("/counters")["requests"].get("https published", 0))
 
 
 def handed(lab: Lab, module: Any) -> str:
@@ -163,3 +169,44 @@ def test_the_connection_is_proven_or_recorded_as_skipped(labs: dict[str, Lab]) -
     skipped = ConnectionProof(host=MAIL, way="skipped")
     assert skipped.difference(lab.read(skipped)) is None
     assert (lab.read(skipped) or {})["result"] == "skipped"
+
+
+@pytest.mark.requirement("B-22")
+def test_autodiscover_is_asked_as_the_service_asks_it_and_what_it_names_is_shown(labs: dict[str, Lab]) -> None:
+    lab = labs["2013"]
+    spoil(lab)
+    proof = ConnectionProof(host=MAIL, email_address=f"anna@{DOMAIN}")
+    state = lab.read(proof)
+    assert state is not None and proof.difference(state) is None
+    assert proof.remark(state) == (
+        f"Autodiscover: Outlook Anywhere at {MAIL} before ex01.corp.contoso.com, Basic sign-in")
+    nobody = lab.read(ConnectionProof(host=MAIL, email_address=f"nobody@{DOMAIN}")) or {}
+    assert nobody["wrong"] == (f"Autodiscover of nobody@{DOMAIN}: it answers: The e-mail address can't be found.",)
+    spoil(lab, autodiscover="no_expr")
+    state = lab.read(proof)
+    diff = proof.difference(state)
+    assert diff is not None
+    failing = proof.outlook(state, diff)
+    assert isinstance(failing, Failing) and failing.reason == (
+        f"Autodiscover of anna@{DOMAIN}: it names no Outlook Anywhere (its answer has no EXPR section)")
+    assert 'source_autodiscover: "false"' in failing.remedy
+
+
+@pytest.mark.requirement("B-22", "B-21")
+def test_the_accounts_password_goes_only_over_a_line_that_is_believed(labs: dict[str, Lab]) -> None:
+    """What could not be asked is told, and is no verdict: the service may be let in where we are not."""
+    lab = labs["2013"]
+    spoil(lab, certificate="self_signed")
+    before = requests_seen(lab)
+    found = told(lab.site, AUTODISCOVER, f"anna@{DOMAIN}")
+    assert not found.asked and found.words.startswith("no TLS handshake (CERTIFICATE_VERIFY_FAILED")
+    assert requests_seen(lab) == before, "nothing was sent"
+    spoil(lab)
+    from engine.connections import Site
+
+    other = {**lab.ready["connections"], "ews": {**lab.ready["connections"]["ews"], "password": "another"}}
+    refused = told(Site(other, lab.site.settings, lab.site.world), AUTODISCOVER, f"anna@{DOMAIN}")
+    assert not refused.asked and "refuses the account" in refused.words
+    state = ConnectionProof(host=MAIL, email_address=f"anna@{DOMAIN}").read(
+        Site(other, lab.site.settings, lab.site.world))
+    assert state["result"] == "passed" and str(state["settings"]).startswith("not asked: ")
