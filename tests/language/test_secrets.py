@@ -199,8 +199,8 @@ def test_a_secret_is_opened_inside_a_connection_and_nowhere_else() -> None:
              if (lines := opens(ast.parse(path.read_text(encoding="utf-8"))))}
     assert {each.split("/")[0] for each in doors} == {"connections"}, doors
     assert {each.removeprefix("connections/").removesuffix(".py") for each in doors} == {
-        "secrets", "endpoint", "http", "tokens", "directory_line", "dns_provider", "dns_update", "ews", "password_mark",
-        "pwsh", "smtp", "source_shell", "webhook"}, "a new client that opens secrets is named here, once looked at"
+        "autodiscover", "secrets", "endpoint", "http", "tokens", "directory_line", "dns_provider", "dns_update", "ews",
+        "password_mark", "pwsh", "smtp", "source_shell", "webhook"}, "a client that opens secrets is named once looked at"
 
 
 @pytest.mark.parametrize("text", ["secret.open(self._site.world)", "opened(setting, world)",
