@@ -154,7 +154,8 @@ def judge(findings: Iterable[Finding]) -> None:
     liftable = next((found for found in refused if found.liftable), None)
     lines = []
     for found in refused:
-        lines.append(f"{found.check}: {found.text}{'' if found.text.endswith('.') else '.'} {found.remedy}".rstrip())
+        said = f"{found.check}: {found.text}{'' if found.text.endswith('.') else '.'} {found.remedy}".rstrip()
+        lines.append(said if said.endswith((".", "?", "!", ":")) else f"{said}.")
         if found.liftable and len(refused) > 1:
             lines.append(f"A named person may lift it: {lift_command(found)}")
     raise Refusal(ExitCode.REFUSED if told else ExitCode.SOME_FAILED, Problem(
