@@ -200,7 +200,7 @@ def test_a_secret_is_opened_inside_a_connection_and_nowhere_else() -> None:
     assert {each.split("/")[0] for each in doors} == {"connections"}, doors
     assert {each.removeprefix("connections/").removesuffix(".py") for each in doors} == {
         "autodiscover", "secrets", "endpoint", "http", "tokens", "directory_line", "dns_provider", "dns_update", "ews",
-        "password_mark", "pwsh", "smtp", "source_shell", "webhook"}, "a client that opens secrets is named once looked at"
+        "password_mark", "pwsh", "smtp", "source_shell", "webhook"}, "a client that opens secrets is named here"
 
 
 @pytest.mark.parametrize("text", ["secret.open(self._site.world)", "opened(setting, world)",
