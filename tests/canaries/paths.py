@@ -84,11 +84,7 @@ def echo_apply(stage: Stage, form: str) -> None:
     stage.inventory(exchange_online={"shell": "pwsh", "pwsh": str(stage.folder / "shell" / "pwsh"),
                                      "source_password": stage.named("source password")})
     _shell(stage, {"objects": []}, start="")
-    typed = stage.lab.post("/desk", user="CORP\\migadmin", password=stage.values["directory password"],
-                           script="New-MigrationEndpoint -ExchangeOutlookAnywhere -Name 'contoso-endpoint' "
-                                  "-ExchangeServer 'ex01.corp.contoso.com' -RpcProxyServer 'mail.contoso.com' "
-                                  "-EmailAddress 'anna@contoso.com' -Credentials (Get-Credential)")
-    assert typed["ok"], typed
+    _type(stage, NEW_ENDPOINT)
     for match in ("exo New-MigrationBatch", "ews FindFolder", "smtp AUTH"):
         stage.fault("echo", match=match, status=400, form=form, times=2)
     stage.run("apply", "--yes")
@@ -276,6 +272,16 @@ def shell(stage: Stage, form: str) -> None:
     stage.inventory()
 
 
+NEW_ENDPOINT = ("New-MigrationEndpoint -ExchangeOutlookAnywhere -Name 'contoso-endpoint' -ExchangeServer "
+                "'ex01.corp.contoso.com' -RpcProxyServer 'mail.contoso.com' -EmailAddress 'anna@contoso.com' "
+                "-Credentials (Get-Credential)")
+
+
+def _type(stage: Stage, line: str) -> None:
+    """A person types this line into PowerShell, with the account's password."""
+    stage.lab.post("/desk", script=line, user="CORP\\migadmin", password=stage.values["directory password"])
+
+
 def _shell(stage: Stage, *calls: Any, **behaviour: Any) -> None:
     """What the stand-in of PowerShell says; @all@ and @token@ are what it has heard."""
     folder = stage.folder / "shell"
@@ -344,7 +350,9 @@ def misused(stage: Stage, form: str) -> None:
 def looks(stage: Stage, form: str) -> None:
     stage.new_migration()
     stage.inventory(smtp={"password": stage.named("directory password")})
+    _type(stage, "Remove-MigrationEndpoint -Identity 'contoso-endpoint'")  # where another path has made it
     stage.run("apply", "--yes")
+    _type(stage, NEW_ENDPOINT)
     stage.pass_time()
     stage.run("apply", "--yes", "--json")
     _look_at_everything(stage)
