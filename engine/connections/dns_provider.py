@@ -8,8 +8,11 @@ before the old, so that no record is touched that nobody named, and no moment is
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import dns.rdata
 import dns.rdataclass
@@ -177,7 +180,8 @@ class LexiconProvider:
 
         where = f"{self._api}, zone {zone}, {what}"
         try:
-            return ask()
+            with _on_its_own_host():
+                return ask()
         except Fault:
             raise
         except ImportError:
@@ -206,6 +210,33 @@ class LexiconProvider:
         if code in THROTTLED or code >= 500:
             return Unreachable(self._name, text, code=str(code))
         return Rejected(self._name, text, code=str(code))
+
+
+class SentElsewhere(Exception):
+    """The DNS host's API answered with the address of another host."""
+
+
+_REDIRECTS = threading.RLock()
+
+
+@contextmanager
+def _on_its_own_host() -> Iterator[None]:
+    """The library follows redirects, and sends the token along in a header of its own: not to another host (C7)."""
+    import requests
+
+    with _REDIRECTS:
+        before = requests.Session.rebuild_auth
+
+        def stay(session: requests.Session, following: requests.PreparedRequest, answer: requests.Response) -> None:
+            if urlsplit(answer.url)[:2] != urlsplit(str(following.url))[:2]:
+                raise SentElsewhere(f"it sends to {urlsplit(str(following.url)).netloc}, where its token does not go")
+            before(session, following, answer)  # type: ignore[no-untyped-call]
+
+        requests.Session.rebuild_auth = stay  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            requests.Session.rebuild_auth = before  # type: ignore[method-assign]
 
 
 def _plain(kind: str, content: str) -> str:
