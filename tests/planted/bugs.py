@@ -78,10 +78,6 @@ BUGS: list[Bug] = [
         "if effect == \"create\" and one.state is None and now < since + VISIBILITY_BOUND:", "if False:", "any"),
     Bug("a letter in doubt is sent again", "protocol", _RUN,
         'if past is not None and past.last == "intent" and template.module.effect == "send":', "if False:", "any"),
-    Bug("a letter that was sent is sent again by the next run", "protocol", _RUN,
-        "if past is not None and past.held_since is not None:\n                self._word(template, Word(one.slot, "
-        '"record", seen=one))', "if False:\n                self._word(template, Word(one.slot, \"record\", seen=one))",
-        "any"),
     Bug("done is believed without a look", "protocol", _ACT,
         'if one.diff is None or (template.module.reads == "journal" and one.state is not None):', "if True:", "any"),
     Bug("a refused act counts as accepted", "protocol", _ACT, '"ok": False, "fault": _fault(answer)}',

@@ -67,6 +67,7 @@ class Story:
         self.tries: dict[str, list[datetime]] = defaultdict(list)
         self.kill_in = 0
         self.acts = 0
+        self.refusals = 0
         #: what was made and does not show yet: key → its state and when it shows
         self.hidden: dict[str, tuple[dict[str, Any], datetime]] = {}
 
@@ -181,7 +182,12 @@ class Story:
                 except InDoubt:
                     story._hide(module.key(), diff)
                     raise
+                except (Denied, Unreachable):
+                    story.refusals += 1
+                    raise
                 story._strike()
+                if story.faults and isinstance(module, Letter) and story.fate.random() < 0.2:
+                    raise KilledError  # it is sent, and nobody has written it down
                 return answer
             return acting
 
@@ -336,6 +342,9 @@ class Story:
                 self.bad(f"{each.key}: said to be ours, and no intent is known")
             if each.kind in ("intent", "result", "settled", "unsettled"):
                 last[each.identity] = each.kind
+        noted = sum(1 for each in records if each.kind == "result" and not each.body.get("ok"))
+        if self.refusals > 3 and not noted:
+            self.bad(f"{self.refusals} acts were refused, and no record says so")
         for identity, kind in last.items():
             if kind != "settled" and any(each.identity == identity and each.task.startswith("P / T")
                                          for each in records):
