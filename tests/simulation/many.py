@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from tests.simulation.scenario import Scenario, draw
-from tests.simulation.story import Result, tell
+from tests.simulation.stage import Result
+from tests.simulation.story import tell
 
 #: Upper ends of the classes of size that are counted.
 CLASSES = (1, 3, 10, 31, 100, 316, 1_000, 2_000)

@@ -66,6 +66,8 @@ class Observer:
     hired: dict[str, datetime] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
     converted: int = 0
+    #: task label → module, told by the story from the playbook
+    modules: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.lab.counters.heard = self.hear
@@ -309,9 +311,6 @@ class Observer:
             self.redone.add(key)
         elif kind == "ended":
             self._counted(json.loads(body))
-
-    #: task label → module, told by the story from the playbook
-    modules: Mapping[str, str] = field(default_factory=dict)
 
     def _module_of(self, task: str) -> str:
         return self.modules.get(task, "")

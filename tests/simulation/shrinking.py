@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from engine.lab.faults import Level
 from tests.simulation.scenario import Scenario
-from tests.simulation.story import Result
+from tests.simulation.stage import Result
 
 #: Stories told to find a shorter one, at most.
 TRIES_MAX = 60

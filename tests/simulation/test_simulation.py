@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.simulation.carrier import Carrier, Loop
+from tests.simulation.carrier import Carrier
+from tests.simulation.loop import Loop
 from tests.simulation.observer import Violation
 from tests.simulation.scenario import Scenario, Trouble, draw
 from tests.simulation.shrinking import shrunk
-from tests.simulation.story import Result, Story, folder_in_memory, tell
+from tests.simulation.stage import Result
+from tests.simulation.story import Story, folder_in_memory, tell
 
 TELL = """
 import json, logging
