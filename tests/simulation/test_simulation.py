@@ -51,16 +51,6 @@ def test_the_same_seed_is_the_same_story_in_every_process() -> None:
     assert len(set(one.splitlines())) == 2, "different seeds tell different stories"
 
 
-def test_a_migration_that_is_killed_and_killed_again_ends_as_the_calm_one() -> None:
-    scenario = replace(draw(2, 2), mailboxes=2, waits=True, troubles=(
-        Trouble("disk full", step=9, much=1), Trouble("kill", step=150), Trouble("kill", step=700),
-        Trouble("kill in recovery", step=12), Trouble("second operator", step=400)))
-    found, calm = tell(scenario), tell(scenario.calm())
-    assert (found.violation, calm.violation) == ("", "")
-    assert found.kills == 3
-    assert found.ended == calm.ended
-
-
 def test_a_clock_that_was_ten_years_ahead_for_a_day_puts_off_no_wait() -> None:
     """Found by the simulation: what was noted of the wrong clock carried its time, and journal time never goes back."""
     scenario = replace(calm(1), type="cutover", exchange="2010", waits=False, troubles=(
