@@ -118,7 +118,8 @@ def test_a_key_without_the_right_is_named_with_what_would_work(tmp_path: Path, n
     assert said.startswith("""\
   ~ MX may be cached for an hour at most  contoso.com, fabrikam.com
   failed: MX may be cached for an hour at most  contoso.com
-        dns: PRIMARY refused the update of contoso.com: REFUSED
+        dns: PRIMARY refused the update of contoso.com: REFUSED. Allow the key poor-key to
+        update contoso.com, and see that every mail host of the zone has an address there
 """)
     assert code == ExitCode.SOME_FAILED
     status = desk.status()
