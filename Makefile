@@ -9,7 +9,7 @@ COUNT := 20
 SIZE := 2000
 EXECUTIONS := 1000000
 
-.PHONY: rehearsal rehearsal-large kill-rig servers test coverage-teeth fuzz canaries canaries-teeth hostile bench lock schemas docs wheel-test clean
+.PHONY: rehearsal rehearsal-large kill-rig servers test coverage-teeth fuzz canaries canaries-teeth hostile bench lock audit schemas docs wheel-test clean
 
 .venv: requirements.lock
 	python3 -m venv .venv
@@ -109,6 +109,12 @@ bench: .venv
 lock: .venv
 	.venv/bin/pip install --quiet uv
 	.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements.lock
+
+## What is locked against today's advisories; needs the network. What it finds goes into tests/supply/advisories.yml.
+audit: .venv
+	python3 -m venv .work/audit
+	.work/audit/bin/pip install --quiet pip-audit
+	.work/audit/bin/pip-audit --disable-pip --require-hashes -r requirements.lock
 
 schemas: .venv
 	$(MAILMOVE) schema schemas

@@ -196,9 +196,9 @@ def fault(found: Fault) -> Iterator[str]:
     ids = "; ".join(part for part in (f"code {found.code}" if found.code else "",
                                       f"request {found.request_id}" if found.request_id else "") if part)
     yield f"failed: {found.connection}"
-    yield from wrap(f"{found.text}{f' ({ids})' if ids else ''}")
+    yield from wrap(f"{found.text}{f' ({ids})' if ids else ''}", "  ")  # no words of others begin a line
     if found.remedy:
-        yield from wrap(found.remedy)
+        yield from wrap(found.remedy, "  ")
 
 
 def _count(number: int, noun: str) -> str:

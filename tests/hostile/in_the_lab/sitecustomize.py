@@ -30,12 +30,18 @@ NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 served: Counter[str] = Counter()
 
 
+#: an answer's text is cut after some 1,000 characters: as many strings as fit are said at once
+WORDS_MAX = 900
+
+
 def text(kind: str) -> str:
-    """The next string for this kind."""
-    said = STRINGS[served[kind] % len(STRINGS)]
-    served[kind] += 1
+    """The next strings for this kind, side by side."""
+    said: list[str] = []
+    while not said or sum(map(len, said)) + len(STRINGS[served[kind] % len(STRINGS)]) < WORDS_MAX:
+        said.append(STRINGS[served[kind] % len(STRINGS)])
+        served[kind] += 1
     Path(os.environ["HOSTILE_SERVED"]).write_text(json.dumps(served), encoding="utf-8")
-    return said
+    return " | ".join(said)
 
 
 def worded(document: Any) -> Any:
