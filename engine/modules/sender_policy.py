@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from engine.connections import Site
 from engine.connections.records import host, spf_problem
-from engine.contract import Change, Diff, Failing, Handover, Outlook, Rejected, State, Unknown, Want
+from engine.contract import Change, Diff, Failing, Handover, Outlook, Rejected, State, Unknown, Waiting, Want
 from engine.modules._record_set import RecordSet, held, place, primary, texts
 from engine.modules._service_record import services
 from engine.modules.base import Module, Reading
@@ -45,15 +45,13 @@ class SenderPolicy(RecordSet):
             terms = demanded[domain]
             if isinstance(state, Unknown):
                 found[key] = state
-            elif isinstance(terms, Unknown):
-                found[key] = terms
-            elif terms is None:
-                found[key] = Unknown(f"the tenant names no sender policy for {domain}: it is not verified there")
             else:
-                found[key] = _judged(state, terms)
+                found[key] = terms if isinstance(terms, Unknown) else _judged(state, terms)
         return found
 
     def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
+        if state is not None and state.get("missing") is None:
+            return Waiting(f"the tenant names no sender policy for {self.mail_domain()} yet: it is not verified there")
         if state is not None and len(policies(texts(state.get("values")))) > 1:
             return Failing(f"{self.domain} has two sender policies: receivers heed neither (RFC 7208, section 3.2)",
                            "merge them into one and try again", retry=False)
@@ -72,7 +70,6 @@ class SenderPolicy(RecordSet):
                            remedy="take senders out of the policy that no longer send, and try again")
         kept = tuple(policy if each == found[0] else each for each in values)
         return site.dns.replace(*self.record(), kept, ttl if isinstance(ttl, int) else 3600, values)
-
 
     def restored(self, before: State | None, state: State | None) -> Want | None:
         """Today's values, the policy without the terms it lacked before us: others' terms and values stay."""
@@ -104,10 +101,12 @@ def reduced(policy: str, terms: Sequence[str]) -> str:
     return " ".join(word for word in policy.split() if word.lstrip("+").lower() not in ours)
 
 
-def _judged(state: State | None, terms: Sequence[str]) -> State:
-    """What is missing on the slowest server; nothing where there is no policy."""
+def _judged(state: State | None, terms: Sequence[str] | None) -> State:
+    """What is missing on the slowest server; nothing where there is no policy, None while the tenant names no terms."""
     if state is None:
-        return {"missing": (), "values": (), "ttl": None, "agree": True}
+        state = {"values": (), "ttl": None, "agree": True}
+    if terms is None:
+        return {**state, "missing": None}
     judged = {**state, "missing": _missing(texts(state["values"]), terms)}
     if "primary_values" in state:
         judged["primary_missing"] = _missing(texts(state["primary_values"]), terms)

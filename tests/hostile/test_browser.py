@@ -13,7 +13,7 @@ from engine.contract import CalendarEntry, Finding, Plan, PlanGroup, Problem
 from engine.dossier import plan_html
 from tests.hostile import fields
 from tests.hostile.browser import Listener, opened
-from tests.hostile.strings import BEACON, some
+from tests.hostile.strings import BEACON, hostile
 
 #: What our pages are made of; a browser puts `tbody` into every table.
 ELEMENTS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "pre", "table", "tbody", "tr", "th",
@@ -39,7 +39,7 @@ def plan_page(strings: list[str]) -> str:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The dossier, and in the same page below it the plan: one start of the browser serves both."""
     folder = tmp_path_factory.mktemp("pages")
-    strings = [each for each in some(6) if len(each) < 2000]
+    strings = [each for each in hostile() if len(each) < 2000]
     fields.journal(folder / "acme", strings, rows=1)
     dossier = (folder / "acme" / "dossier.html").read_text(encoding="utf-8").removesuffix("</body></html>\n")
     return dossier + plan_page(strings).partition("<body>")[2]
