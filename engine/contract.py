@@ -38,10 +38,12 @@ class Unknown:
     """A value that cannot be told now. Unknown forbids writing, and never makes a `when` false.
 
     `needs` names what would make it known: registers ("proof.held_since") or nothing when a read failed.
+    `never`: nothing will, for its task was waived or skipped, or told all it had; the filter `default` answers that.
     """
 
     reason: str
     needs: tuple[str, ...] = ()
+    never: bool = False
 
     def __bool__(self) -> bool:
         raise TypeError("an unknown value is neither true nor false")

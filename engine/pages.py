@@ -153,6 +153,8 @@ def answer_to(members: Sequence[ParkedRow], again: Callable[..., str]) -> str:
             return again("release", *rows)
         case "blocked", "consent":
             return again("apply")
+        case "blocked", "unknown":
+            return again("waive", task, *rows, "--reason", "TEXT")
     return ""
 
 

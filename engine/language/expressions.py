@@ -409,12 +409,13 @@ class _Compiler:
             )
         evaluates = [part.evaluate for part in parts]
         keywords = {key: part.evaluate for key, part in named.items()}
+        answers_never = name == "default"
 
         def apply(scope: Scope) -> Any:
             values = [evaluate(scope) for evaluate in evaluates]
             extra = {key: evaluate(scope) for key, evaluate in keywords.items()}
             for value in (*values, *extra.values()):
-                if type(value) is Unknown:
+                if type(value) is Unknown and not (answers_never and value.never):
                     return value
             return function(scope, *values, **extra)
 

@@ -349,7 +349,8 @@ FILTERS: Mapping[str, tuple[Callable[..., Any], int, int, bool]] = {
     "first": (_end(0), 0, 0, False),
     "last": (_end(-1), 0, 0, False),
     "length": (_length, 0, 0, False),
-    "default": (lambda scope, value, other: other if value is None else value, 1, 1, False),
+    # what is Unknown here will never be known: its task was waived or skipped
+    "default": (lambda scope, value, other: other if value is None or type(value) is Unknown else value, 1, 1, False),
     "replace": (_replace, 2, 2, False),
     "map": (_map, 1, 1, False),
     "select": (_select, 2, 2, False),

@@ -9,7 +9,7 @@ journal.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from engine.connections import Site
@@ -65,6 +65,9 @@ class Run(Acting):
             "playbook": self.program.playbook, "digest": plan.digest, "started": self.world.clock.now(),
             "tasks": [dict(task, index=index) for index, task in enumerate(plan.tasks)]})])
         self.flush()
+        for template in self.program.templates if self.stand.fold.unknown else ():
+            phases = self.stand.phases[template.index]
+            self._bound(template, (slot for slot in range(template.slots()) if phases[slot] in MET))
         self.tell("run_started", total=sum(len(phases) for phases in self.stand.phases))
         for task in self.stand.order:
             unmet = self.stand.needs.unmet[task]
@@ -227,6 +230,8 @@ class Run(Acting):
         seen, words = self.stand.prepare(template, slots, now)
         for word in words:
             self._word(template, word)
+        self._bound(template, (one.slot for one in seen))
+        self._bound(template, (word.slot for word in words if word.word in _MET_WORDS or word.seen is not None))
         seen = [one for one in seen if self._waited_facts_are_fresh(template, one)]
         if template.module.reads == "journal":
             self._journal_page(template, seen, now)
@@ -241,7 +246,7 @@ class Run(Acting):
                 self.stand.keep(task, word.seen, self.stand.recorded(word.seen))
             self.met(template, slot, _MET_WORDS[word.word])
             return
-        one = word.seen
+        one = word.seen or self.stand.unbound(template, slot)
         if word.word == "held":
             self.park(template, slot, row, one, Parked(Phase.HELD, "held", "on hold"))
         elif word.word == "waits" and word.until is not None:
@@ -249,6 +254,14 @@ class Run(Acting):
             self.park(template, slot, row, one, Parked(Phase.WAITING, "wait", word.reason + after, word.until))
         else:
             self.park(template, slot, row, one, Parked(Phase.BLOCKED, "unknown", word.reason, progress=self.progress))
+
+    def _bound(self, template: Template, slots: Iterable[int]) -> None:
+        """Rows of which a value was not known, and now is or is no longer asked for: they stand still no more."""
+        unknown = self.stand.fold.unknown
+        for slot in slots if unknown else ():
+            one = self.stand.unbound(template, slot)
+            if one.identity in unknown:
+                self.record("bound", template, one, {"index": template.index})
 
     def _waited_facts_are_fresh(self, template: Template, one: Seen) -> bool:
         """A wait's end needs a satisfying read newer than the end: look again at what the wait counted from."""

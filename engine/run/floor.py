@@ -18,7 +18,7 @@ from engine.run.graph import Selection
 from engine.run.journal import Journal, Record
 from engine.run.plan import nth_of_module
 from engine.run.showing import kept
-from engine.run.stand import Seen, Stand, label
+from engine.run.stand import Seen, Stand, Unbound, label
 from engine.world import Workers, World
 
 #: Pauses between tries of a row whose remote side is out of reach; after the last it fails.
@@ -94,7 +94,7 @@ class Floor:
         self.last_beat = world.clock.now()
         self._begun = True
 
-    def record(self, kind: str, template: Template, one: Seen, body: dict[str, Any]) -> None:
+    def record(self, kind: str, template: Template, one: Seen | Unbound, body: dict[str, Any]) -> None:
         self.outbox.append(Record(kind, self.labels[template.index], template.kind, one.row, one.key,
                                   template.module_name, one.identity, kept(template.module, body)))
 
@@ -196,7 +196,7 @@ class Floor:
             "index": template.index, "phase": "failed", "what": what, "reason": reason, "remedy": remedy})
         self.tell("failed", template, one.row, what=what, reason=reason, remedy=remedy)
 
-    def park(self, template: Template, slot: int, row: str, one: Seen | None, parked: Parked, *,
+    def park(self, template: Template, slot: int, row: str, one: Seen | Unbound, parked: Parked, *,
               ask: Any = None, handover: Any = None, since: datetime | None = None) -> None:
         place = (template.index, slot)
         if parked.phase != Phase.HANDED:  # with a person it is still under way
@@ -207,8 +207,6 @@ class Floor:
         self.parked[place] = parked
         if parked.until is not None:
             heapq.heappush(self.wakes, (parked.until, *place))
-        if one is None:
-            return
         past = self.stand.fold.past(one.identity)
         if past is not None and past.parked_as(parked.phase.name.lower(), parked.what, parked.reason):
             self.polls[one.identity] = (parked.reason, parked.until)

@@ -20,7 +20,7 @@ from engine.run.journal import Journal, Record, Row
 WORDS = ("", "intent", "result", "handed", "settled", "unsettled", "undone", "parked", "failed")
 _INTENT, _RESULT, _HANDED, _SETTLED, _UNSETTLED, _UNDONE, _PARKED, _FAILED = range(1, 9)
 _CODES = {"intent": _INTENT, "undoing": _INTENT, "result": _RESULT, "settled": _SETTLED, "unsettled": _UNSETTLED,
-          "undone": _UNDONE, "parked": _PARKED, "failed": _FAILED}
+          "undone": _UNDONE, "parked": _PARKED, "failed": _FAILED, "bound": _UNSETTLED}
 #: How the result that the engine writes most begins and ends. Keys are sorted: such a body has neither `handed` nor
 #: `state` (nor `fault`), and is known without being decoded.
 _PLAIN_OK = ('{"index":', ',"ok":true}')
@@ -84,6 +84,8 @@ class Fold:
         #: the last record taken in, and the last `run` among them
         self.seq = 0
         self.run_seq = 0
+        #: what is parked since a value is not known
+        self.unknown: set[bytes] = set()
         #: how many words of people have been taken in; 0 spares every row the look-ups below
         self.words = 0
         self._index: dict[bytes, int] = {}
@@ -252,8 +254,12 @@ class Fold:
         self._task[place] = number
         self._word[place] = code
         self._parked[place] = 0
+        self.unknown.discard(identity)
         if code == _PARKED:
-            self._park(place, at, _mapping(body))
+            told = _mapping(body)
+            self._park(place, at, told)
+            if told["what"] == "unknown":
+                self.unknown.add(identity)
         elif code != _FAILED:
             self._last[place] = code
             if code == _RESULT:

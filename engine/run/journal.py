@@ -153,36 +153,59 @@ class Journal:
         """Become the one that acts; returns the fence. `holder`: who, host, pid, since (all text).
 
         A holder on the same host whose process is gone is replaced at once, any other after `LEASE` without a
-        sign of life. Refusal(LOCKED) names who holds it, where and since when.
+        sign of life. Refusal(LOCKED) names who holds it, where and since when. A sign of life from a time that has
+        not come yet tells nothing about when it was given: then the holder is watched for `LEASE` first.
         """
+        watched = self._watch(holder)
         with self._transaction():
             fence, beat, kept, at = self._db.execute("SELECT fence, beat, holder, at FROM head").fetchone()
             now = max(at, microseconds(self._clock.now()))
-            if kept and not replaceable(decode(kept), holder, beat, now):
+            silent = watched is not None and watched == (fence, beat)
+            if kept and not silent and not replaceable(decode(kept), holder, beat, now):
                 raise locked("another run holds this migration", decode(kept))
             self._db.execute("UPDATE head SET fence = ?, beat = ?, holder = ?",
                              (fence + 1, now, encode(dict(holder))))
         self._fence = int(fence) + 1
         return self._fence
 
+    def _watch(self, holder: Mapping[str, str]) -> tuple[int, int] | None:
+        """Fence and sign of life of a holder whose clock was ahead of ours by more than `LEASE`, and that has given no
+        other for as long; None where there is nothing to watch, or it has just shown that it lives."""
+        def look() -> tuple[int, int, str, int]:
+            with self._reading():
+                head: tuple[int, int, str, int] = self._db.execute(
+                    "SELECT fence, beat, holder, at FROM head").fetchone()
+            return head
+
+        fence, beat, kept, at = look()
+        now = microseconds(self._clock.now())
+        if not kept or beat <= now + LEASE_MICROSECONDS or replaceable(decode(kept), holder, beat, max(at, now)):
+            return None
+        for _ in range(int(LEASE.total_seconds())):
+            self._clock.sleep(1.0)
+            if look()[:2] != (fence, beat):
+                return None
+        return fence, beat
+
     def heartbeat(self) -> None:
         """Say that the holder lives; at least every 30 s. Refusal(LOCKED) when another has taken over."""
         now = microseconds(self._clock.now())
         with self._transaction():
             self._fenced()
-            self._db.execute("UPDATE head SET beat = max(beat, at, ?)", (now,))
+            # later than the last one, even where that was given by a clock far ahead: each is told from the one before
+            self._db.execute("UPDATE head SET beat = max(beat + 1, at, ?)", (now,))
 
     def confirm(self) -> None:
         """Just before a call that changes something over there: the lease is ours, and stays so while it is made.
 
         Refusal(LOCKED) when another has taken over: this process has slept through its lease, and may not go on. Any
-        thread may ask. Costs a read; a sign of life older than a third of the lease is renewed first.
+        thread may ask. Costs a read; a sign of life older than a third of the lease, or as far ahead, is renewed first.
         """
         with self._reading():
             fence, beat, kept = self._db.execute("SELECT fence, beat, holder FROM head").fetchone()
         if fence != self._fence or not kept:
             raise locked("this run no longer holds the migration", decode(kept) if kept else {})
-        if microseconds(self._clock.now()) - beat > LEASE_MICROSECONDS // 3:
+        if abs(microseconds(self._clock.now()) - beat) > LEASE_MICROSECONDS // 3:
             self.heartbeat()
 
     def release(self) -> None:
@@ -276,7 +299,7 @@ class Journal:
             self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self._db.execute("UPDATE head SET seq = ?, digest = ?, at = ?", (seq, digest, at))
             if leased:
-                self._db.execute("UPDATE head SET beat = max(beat, ?)", (at,))
+                self._db.execute("UPDATE head SET beat = max(beat + 1, ?)", (at,))
             if tokens:
                 self._db.executemany("INSERT INTO consents VALUES (?, ?)", [(seq, token) for token in tokens])
         self._others = self._others or found != self._seen

@@ -20,6 +20,7 @@ from engine.contract import (
     Diff,
     Fault,
     Invalid,
+    Phase,
     Plain,
     Program,
     State,
@@ -97,6 +98,15 @@ class Word:
     seen: Seen | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Unbound:
+    """A row of a task of which a value is not known, so that nobody can say what it owns: named by its task."""
+
+    row: str
+    key: str
+    identity: bytes
+
+
 class Register(Mapping[str, Plain]):
     """What a task registered: the fields of the read state, `before` and `held_since`. A field not there is Unknown."""
 
@@ -131,6 +141,9 @@ class Register(Mapping[str, Plain]):
 
     def _unknown(self, name: str) -> Unknown:
         template = self._stand.program.templates[self._task]
+        ended = template.module.reads == "journal" and self._stand.phases[self._task][self._slot] in MET
+        if ended and name not in ("before", "held_since"):  # what is done by record gains no field any more
+            return Unknown(f"«{template.name}» is done and has no {name}", (f"{template.register}.{name}",), never=True)
         return Unknown(f"known after «{template.name}»", (f"{template.register}.{name}",))
 
     def __iter__(self) -> Iterator[str]:
@@ -223,7 +236,12 @@ class Stand:
         tasks = self._registering.get((kind, name))
         if not tasks:
             return Unknown(f"no task registers {name!r} for {kind}")
-        return Unknown(f"known after «{self.program.templates[tasks[-1]].name}»", (name,))
+        last = self.program.templates[tasks[-1]].name
+        stood = {self.phases[task][slot] for task in tasks for slot in self.program.templates[task].slots_of(row)}
+        if stood and stood <= {Phase.WAIVED, Phase.SKIPPED}:
+            word = "waived" if Phase.WAIVED in stood else "skipped"
+            return Unknown(f"«{last}» was {word}, so there is no {name} of it", (name,), never=True)
+        return Unknown(f"known after «{last}»", (name,))
 
     def keep(self, task: int, seen: Seen, state: State | None) -> None:
         """Remember a state for the registers that read it; a plan's may be the one predicted from what was read."""
@@ -333,6 +351,12 @@ class Stand:
         past = self.fold.past(identity)
         begun = module.goes_on and past is not None and past.last in ("intent", "result", "handed")
         return Seen(slot, row, module, key, identity, past, self.fold.before(past) if begun and past else None)
+
+    def unbound(self, template: Template, slot: int) -> Unbound:
+        """One row of a task that cannot be bound; the same in every run while the task keeps its name."""
+        row = template.row(slot)
+        key = f"unbound/{list(template.slots_of(row)).index(slot)}"
+        return Unbound(row, key, identity_of(template.kind, row, key, label(template)))
 
     def refresh(self, one: Seen) -> None:
         """What the journal knows of a row by now, after an act on it."""

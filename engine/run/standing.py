@@ -17,7 +17,7 @@ from engine.run.preflight import observed
 
 #: Records of instances, and the phase each leaves its row in until the next; `parked` says its own.
 _PHASES = {"intent": "acting", "undoing": "acting", "result": "acting", "settled": "done", "unsettled": "ready",
-           "undone": "pending", "parked": "", "failed": "failed"}
+           "undone": "pending", "parked": "", "failed": "failed", "bound": ""}
 _KINDS = tuple(_PHASES)
 _OPEN = frozenset({"parked", "failed"})
 #: What people say, about rows.
@@ -212,6 +212,8 @@ def tell(record: Record) -> str:
             return "as wanted, read back" if body.get("acted") else "as wanted already"
         case "unsettled":
             return "no longer as it was left"
+        case "bound":
+            return "what it lacked is known by now, or is no longer asked for"
         case "parked":
             return f"{body['phase']}: {body['reason']}"
         case "failed":
@@ -319,6 +321,8 @@ def _command(parked: ParkedRow) -> str:
             return f'mailmove retry "{name}" {parked.row}'
         case "held", _:
             return f"mailmove release {parked.row}"
+        case "blocked", "unknown":
+            return f'mailmove waive "{name}" {parked.row} --reason TEXT'
     return "mailmove apply"
 
 

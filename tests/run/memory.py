@@ -168,6 +168,8 @@ class Letter(Module):
 
     def apply(self, site: Site, diff: Diff) -> State | Handover | None:
         side = remote(site)
+        if faults := side.act_faults.get(self.key()):
+            raise faults.pop(0)
         side.effects[f"{self.key()} send"] += 1
         side.things[self.key()] = {"sent": True}
         return {"sent": True}

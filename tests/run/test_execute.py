@@ -341,6 +341,71 @@ def test_waived_and_skipped_count_as_met(migration: Migration) -> None:
     assert migration.run().counts == {"done": 4, "skipped": 1, "waived": 1}
 
 
+NOTED = """
+- name: Letters
+  targets: mailboxes
+  tasks:
+    - name: The note is sent
+      letter: {id: note, to: "{{ target }}"}
+      register: noted
+    - name: Its number is kept
+      thing: {name: "{{ target }}", value: "{{ noted.sent | text }}"}
+"""
+
+
+def test_what_needs_a_value_of_a_waived_task_stands_in_status_and_can_be_waived(migration: Migration) -> None:
+    """Found by the simulation: exit code 12, and nothing in status to answer."""
+    migration.write(NOTED)
+    migration.remote.act_faults["letter/note/anna@acme.example"] = [Rejected("memory", "no such address")]
+    migration.run()
+    migration.say(words.waive, task="The note is sent", rows=["anna@acme.example"], reason="left")
+    assert migration.run().exit_code == ExitCode.PARKED_ON_PERSON
+    told = [event for event in migration.events if event.kind == "parked"]
+    assert [(event.row, event.fields["what"]) for event in told] == [("anna@acme.example", "unknown")]
+    journal = migration.journal()
+    (stands,) = standing.status(journal, migration.clock.now()).parked
+    assert (stands.task, stands.phase, stands.what) == ("Letters / Its number is kept", "blocked", "unknown")
+    assert stands.reason == "«The note is sent» was waived, so there is no noted of it"
+    why = standing.why(journal, "anna@acme.example", None, migration.clock.now())
+    assert [line.command for line in why if line.what == "stands" and line.task == stands.task] == [
+        'mailmove waive "Its number is kept" anna@acme.example --reason TEXT']
+    head = journal.head()
+    assert migration.run().exit_code == ExitCode.PARKED_ON_PERSON
+    assert [each.kind for each in journal.records(after=head[0])] == ["run", "ended"]  # told once
+    migration.say(words.waive, task="Its number is kept", rows=["anna@acme.example"], reason="there is none")
+    assert migration.run().exit_code == ExitCode.CONVERGED
+    assert standing.standing_still(journal) == []
+    journal.close()
+
+
+@pytest.mark.parametrize("mended", [
+    """{name: "{{ target }}", value: "{{ noted.sent | default('none') | text }}"}""",
+    """{name: "{{ target }}", value: "{{ noted.sent | text }}"}
+      when: "{{ (noted.sent | default('') | text) != '' }}\""""])
+def test_what_lacked_a_value_stands_still_no_more_once_it_has_one_or_needs_none(
+        migration: Migration, mended: str) -> None:
+    migration.write(NOTED)
+    migration.remote.act_faults["letter/note/anna@acme.example"] = [Rejected("memory", "no such address")]
+    migration.run()
+    migration.say(words.waive, task="The note is sent", rows=["anna@acme.example"], reason="left")
+    migration.run()
+    journal = migration.journal()
+    assert [each.what for each in standing.standing_still(journal)] == ["unknown"]
+    migration.write(NOTED.replace("""{name: "{{ target }}", value: "{{ noted.sent | text }}"}""", mended))
+    assert migration.run().exit_code == ExitCode.CONVERGED
+    assert standing.standing_still(journal) == []
+    assert sum(standing.status(journal, migration.clock.now()).counts.values()) == 6
+    journal.close()
+
+
+def test_default_does_not_answer_for_what_is_still_to_come(migration: Migration) -> None:
+    migration.write(NOTED.replace("noted.sent | text", "noted.sent | default('none') | text"))
+    migration.remote.act_faults["letter/note/anna@acme.example"] = [Rejected("memory", "no such address")]
+    assert ("Its number is kept", "later", 3) in migration.groups(migration.plan())
+    assert migration.run().counts == {"done": 4, "failed": 1, "pending": 1}
+    assert "thing/anna@acme.example" not in migration.remote.things
+
+
 def test_hold_is_the_red_button(migration: Migration) -> None:
     migration.write(ONE)
     journal = migration.journal()

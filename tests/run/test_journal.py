@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import stat
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -319,9 +320,53 @@ def test_the_second_learns_who_holds_it_and_the_lease_runs_out(tmp_path: Path) -
     assert first.hold(ME) == 3
 
 
-def test_a_clock_set_back_does_not_lengthen_or_end_a_lease(tmp_path: Path) -> None:
+def test_a_holder_whose_clock_was_years_ahead_locks_nobody_out(tmp_path: Path) -> None:
+    ahead, clock, there = StillClock(START + timedelta(days=3650)), StillClock(START), {**ME, "host": "jump02"}
+    first, second = opened(tmp_path, clock=ahead), opened(tmp_path, clock=clock)
+    first.hold(ME)
+    first.heartbeat()
+    assert second.hold(there) == 2
+    assert clock.time - START == LEASE  # so long it was watched
+    with pytest.raises(Refusal) as caught:
+        first.confirm()
+    assert caught.value.exit_code == ExitCode.LOCKED
+    clock.time += LEASE
+    assert opened(tmp_path, clock=clock).hold(ME) == 3
+    assert clock.time - START == 2 * LEASE  # the one that took over has told the time: nobody is watched
+
+
+class Living(StillClock):
+    """A clock by which a holder elsewhere gives a sign of life while somebody watches."""
+
+    def __init__(self, start: datetime, live: Callable[[], None]) -> None:
+        super().__init__(start)
+        self.live = live
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        self.live()
+
+
+@pytest.mark.parametrize("sign", ["heartbeat", "append", "confirm"])
+def test_a_holder_that_lives_keeps_the_lease_whatever_clock_it_began_with(tmp_path: Path, sign: str) -> None:
+    """Its clock was mended since: the moments it gives are earlier than the one in the journal."""
+    theirs = StillClock(START + timedelta(days=3650))
+    first = opened(tmp_path, clock=theirs)
+    first.hold(ME)
+    first.append([Record("run")])
+    theirs.time = START
+    live = {"heartbeat": first.heartbeat, "confirm": first.confirm,
+            "append": lambda: first.append([Record("intent")])}[sign]
+    second = opened(tmp_path, clock=Living(START, live))  # type: ignore[arg-type]
+    with pytest.raises(Refusal) as caught:
+        second.hold({**ME, "host": "jump02"})
+    assert caught.value.exit_code == ExitCode.LOCKED
+
+
+def test_a_clock_set_back_does_not_end_a_lease_and_journal_time_does_not_go_back(tmp_path: Path) -> None:
     clock = StillClock(START)
-    first, second = opened(tmp_path / "m", clock=clock), opened(tmp_path / "m", clock=StillClock(START))
+    first = opened(tmp_path / "m", clock=clock)
+    second = opened(tmp_path / "m", clock=Living(START, first.heartbeat))
     first.hold(ME | {"host": "elsewhere"})
     clock.time += timedelta(days=1)
     first.append([Record("run")])
