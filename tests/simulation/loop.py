@@ -162,12 +162,18 @@ class _NoSelector:
         return []
 
 
+#: Seconds by which the loop may be early. Of a time since 1970 a float tells less than a ten-millionth of a second
+#: apart: with the machine's own nanosecond, what is due just now would never be run.
+RESOLUTION = 1e-6
+
+
 class Loop(asyncio.BaseEventLoop):
     """An event loop in which only the lab's own work happens. `seconds`: the lab's time."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         super().__init__()
         self._seconds = seconds
+        self._clock_resolution = RESOLUTION
         self._selector = _NoSelector()
         self.ports: dict[int, tuple[Callable[[], asyncio.BaseProtocol], object]] = {}
         self.datagrams: dict[int, Datagrams] = {}
@@ -190,7 +196,7 @@ class Loop(asyncio.BaseEventLoop):
         events._set_running_loop(self)
         try:
             while self._ready or (  # type: ignore[attr-defined]
-                    self._scheduled and self._scheduled[0]._when <= self.time()):  # type: ignore[attr-defined]
+                    self._scheduled and self._scheduled[0]._when < self.time() + RESOLUTION):  # type: ignore[attr-defined]
                 self._run_once()  # type: ignore[attr-defined]
         finally:
             events._set_running_loop(before)

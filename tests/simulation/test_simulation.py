@@ -51,6 +51,16 @@ def test_the_same_seed_is_the_same_story_in_every_process() -> None:
     assert len(set(one.splitlines())) == 2, "different seeds tell different stories"
 
 
+def test_what_is_due_at_this_very_moment_is_run() -> None:
+    """Found with seed 15: of a time since 1970 a float tells no nanosecond, and the loop turned without an end."""
+    asked, done = iter(range(1_000)), []
+    loop = Loop(lambda: 1_795_628_592.0 + 0 * next(asked))
+    loop.call_at(1_795_628_592.0, done.append, "due")
+    loop.settle()
+    assert done == ["due"]
+    loop.close()
+
+
 def test_a_clock_that_was_ten_years_ahead_for_a_day_puts_off_no_wait() -> None:
     """Found by the simulation: what was noted of the wrong clock carried its time, and journal time never goes back."""
     scenario = replace(calm(1), type="cutover", exchange="2010", waits=False, troubles=(
