@@ -8,10 +8,12 @@ killed at a drawn request. Some hold the migration one after the other, the othe
 rounds people answer and time goes on; a migration that has converged is followed by a new one. Judged by the lab's
 counters: nothing done twice, and a last digest like that of a migration with one operator.
 
-stop: in each round the holder is stopped (SIGSTOP) at a drawn request – before it is handled, after, or answered. The
-lease runs out, a second operator takes over and runs to its end, or is stopped in its middle as well; then the first
-one is woken (SIGCONT). It must end with 7, and the lab must have had no changing request of it since; requests that
-only read are counted too.
+stop: in each round the holder is stopped (SIGSTOP) at a drawn request – before it is handled, after, or answered – or, in
+two of three that have anything to do, behind its first write of intents, before the requests that these announce have
+left (behind a later one, an earlier act might be just past its last look at the lease, which no check can help). The
+lease runs out, a second operator takes over and runs to its end, or is stopped in its middle as well; then the first one
+is woken (SIGCONT). It must end with 7, and the lab must have had no changing request of it since; requests that only
+read are counted too.
 
 Prints violations / rounds; ends with 1 when any went wrong.
 """
@@ -99,14 +101,17 @@ def _stand(process: Apply) -> bool:
 
 
 def stop(rig: Rig, on: Scene) -> bool:
-    first = on.apply("anna")
-    on.lab.post("/kill", pid=first.process.pid, at=rig.fate.randint(1, 60), when=rig.fate.choice(WHENS), stop=True)
-    if not _stand(first):  # it had fewer requests to ask: no boundary
+    intent = rig.fate.random() < 0.67
+    first = on.apply("anna", stop_at_intent=int(intent))
+    if not intent:
+        on.lab.post("/kill", pid=first.process.pid, at=rig.fate.randint(1, 60), when=rig.fate.choice(WHENS), stop=True)
+    if not _stand(first):  # it had fewer requests to ask, or acts to do: no boundary
         rig.rounds -= 1
         code = rig.ended(first)
         if code != 0:
             on.go_on([first.outcome()])
         return code == 0
+    rig.counts["stopped between an intent and its request"] += intent
     on.lab.post("/clock/advance", seconds=LEASE.total_seconds() + 10)
     second = on.apply("bo")
     both = rig.fate.random() < 0.5

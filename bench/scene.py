@@ -30,11 +30,12 @@ APPLY_SECONDS_MAX = 300
 class Apply:
     """One `mailmove apply --yes` as a process of its own."""
 
-    def __init__(self, words: Sequence[str], output: Path, user: str) -> None:
+    def __init__(self, words: Sequence[str], output: Path, user: str, entry: Sequence[str] = ("engine",)) -> None:
+        """entry: the program's module, and words of its own before the command."""
         self.output = output
         with output.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "engine", "apply", *words, "--yes", "--json"], stdin=subprocess.DEVNULL,
+                [sys.executable, "-P", "-m", *entry, "apply", *words, "--yes", "--json"], stdin=subprocess.DEVNULL,
                 stdout=out, stderr=subprocess.STDOUT, env=python({**os.environ, "USER": user, "LOGNAME": user}))
 
     def wait(self) -> int:
@@ -80,9 +81,12 @@ class Scene:
         self.command = command
         self.person = Person(command, ["-p", *self.words], Workplace(lab, lab.ready["connections"]["directory"]))
 
-    def apply(self, user: str = "anna") -> Apply:
+    def apply(self, user: str = "anna", *, stop_at_intent: int = 0) -> Apply:
+        """stop_at_intent: it stops itself behind so many writes of intents, before the requests these announce."""
         self._runs += 1
-        return Apply(self.words, self.folder / f"apply-{self._runs}.jsonl", user)
+        stopping = ("bench.dying_engine", str(self.folder / f"intents-{self._runs}"), str(stop_at_intent), "stopped")
+        return Apply(self.words, self.folder / f"apply-{self._runs}.jsonl", user,
+                     stopping if stop_at_intent else ("engine",))
 
     def now(self) -> datetime:
         return datetime.fromisoformat(self.lab.get("/clock")["now"])

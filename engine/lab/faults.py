@@ -14,6 +14,7 @@ A fault by hand (`POST /fault`) is one of::
     {"kind": "hire", "address": "…", "name": "…"}           somebody comes to the company: a row of `mailboxes`
     {"kind": "account", "account": "migadmin", "trouble": "expired"}      or locked, disabled, must change, reads only
     {"kind": "echo", "match": "graph GET", "status": 403, "form": "base64", "times": 1}   refused, the request repeated
+    {"kind": "none"}                                       what was to befall requests by hand no longer does
 
 `match` is the beginning of a request's kind, as `/counters` names it. A fault by seed is drawn from (seed, kind,
 how many of that kind came before), so that it does not depend on what other requests came between.
@@ -229,6 +230,9 @@ class Faults:
         if kind in ("throttle", "unavailable", "drop", "hide"):
             seconds = int(body.get("minutes", 10)) * 60 if kind == "hide" else int(body.get("seconds", 10))
             self.by_hand.append(ByHand(kind, str(body.get("match", "")), int(body.get("times", 1)), seconds))
+        elif kind == "none":
+            for each in (self.by_hand, self.echoes, self.refusals, self.denials):
+                each.clear()
         elif kind == "echo" and body.get("form", "plain") in FORMS:
             if not int(body.get("times", 1)):
                 self.echoes.clear()

@@ -69,6 +69,9 @@ BUGS: list[Bug] = [
     Bug("a fault of a guard's look is a yes", "guard", _GUARDS,
         'verdicts.append(Verdict(guard, None, f"it could not be checked: {fault}"))',
         'verdicts.append(Verdict(guard, True, str(fault)))', "guards"),
+    Bug("a clock that cannot be compared is a yes", "guard", _GUARDS,
+        """return Verdict("clock", None, f"it could not be compared with a service's: {fault}")""", "return None",
+        "guards", "clock"),
     # ------------------------------------------------------------------------------- the record protocol
     Bug("the call is made before its intent is on disk", "protocol", _ACT, "self.flush()  # durable before any call",
         "pass", "any"),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine import app
-from engine.contract import ExitCode, Handover, Outcome, Refusal, State
+from engine.contract import Event, ExitCode, Handover, Outcome, Refusal, State
 from engine.laboratory import Lab
 from engine.modules.base import Module
 from engine.modules.dns_record import DnsRecord
@@ -33,6 +35,11 @@ CLOUD = "0 contoso-com.mail.protection.outlook.com."
 ENDPOINT: dict[str, Any] = {
     "name": "contoso-endpoint", "email_address": ANNA, "account": "CONTOSO\\migration",
     "autodiscover": False, "exchange_server": "ex01.corp.contoso.com", "rpc_proxy_server": "mail.contoso.com"}
+
+
+#: Out of reach for longer than a call waits, and refused with a reason.
+FAILS: tuple[dict[str, Any], ...] = (
+    {"kind": "unavailable", "seconds": 3_000}, {"kind": "echo", "status": 400, "form": "plain"})
 
 
 @dataclass(frozen=True)
@@ -91,16 +98,29 @@ class Stage:
         migration = self.migration("known")
         return set(Guards(migration.program, migration.site, None).known)  # type: ignore[arg-type]
 
-    def apply(self, name: str) -> Outcome:
-        outcome, _ = app.apply(self.migration(name), Selection(), wait=False, listener=lambda event: None,
-                               consent=lambda plan: True)
+    def apply(self, name: str, meanwhile: Callable[[], object] = lambda: None) -> Outcome:
+        """One run. meanwhile: what happens between its plan and its first look; nothing read before is kept."""
+        migration = self.migration(name)
+
+        def listener(event: Event) -> None:
+            if event.kind == "run_started":
+                meanwhile()
+                migration.site.forget()
+
+        outcome, _ = app.apply(migration, Selection(), wait=False, listener=listener, consent=lambda plan: True)
         return outcome
 
-    def undo(self, name: str) -> UndoOutcome:
+    def undo(self, name: str, meanwhile: Callable[[], object] = lambda: None) -> UndoOutcome:
         migration, journal = self.migration(name), self.journal(name)
+
+        def consent(plan: object) -> bool:
+            meanwhile()
+            migration.site.forget()
+            return True
+
         try:
             outcome = undo(migration.program, migration.site, journal, migration.world, rows=self.rows, task=None,
-                           by="maria", reason="it was the wrong one", consent=lambda plan: True)
+                           by="maria", reason="it was the wrong one", consent=consent)
         finally:
             journal.close()
             migration.site.close()
@@ -125,6 +145,25 @@ class Stage:
             word(journal, by="maria", reason="now, please", **more)
         finally:
             journal.close()
+
+    def asked(self) -> Counter[str]:
+        """How often the lab has been asked what so far."""
+        return Counter(self.lab.get("/counters")["requests"])
+
+    def unseen(self, run: Callable[[str, Callable[[], object]], object], begun: str,
+               name: Callable[[], str]) -> set[str]:
+        """Runs once undisturbed, then once for each kind of request that this run made and for each way in which it can
+        fail; after none may an act have `begun`. The reasons with which it was refused, of all of these."""
+        before: Counter[str] = Counter()
+        run(name(), lambda: before.update(self.asked()))
+        kinds, reasons = self.asked() - before, set[str]()
+        for kind, fault in product(sorted(kinds), FAILS):
+            here, moved = name(), self.state()[1]
+            run(here, lambda fault=fault, kind=kind: self.lab.post("/fault", **fault, match=kind, times=1_000))
+            self.lab.post("/fault", kind="none")
+            assert self.acted(here, begun) == set() and self.state()[1] == moved, (kind, fault)
+            reasons |= {str(record.body["reason"]) for record in self.refused(here)}
+        return reasons
 
     def refused(self, name: str) -> list[Record]:
         """What stands before each row now."""

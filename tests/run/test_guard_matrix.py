@@ -17,7 +17,7 @@ from engine import app
 from engine.contract import ExitCode
 from engine.run import words
 from engine.run.graph import Selection
-from engine.run.guards import Guards
+from engine.run.guards import IRREVERSIBLE, Guards
 from engine.world import World
 from tests.run import test_guard_undo
 from tests.run.guard_stage import (
@@ -78,6 +78,9 @@ CUTOVER = {
       migration_batch: {name: "{{ target }}", endpoint: "{{ endpoint_name }}", state: absent}
 """),
 }
+#: The guards that look at something before the facts of the run have refused.
+LOOKS = frozenset({"mx_to_cloud", "mx_back", "autodiscover_moved", "mailbox_converted", "batch_restarted",
+                   "endpoint_changed"})
 #: The requirements that a guard stands for.
 GUARDED = {
     "mx_to_cloud": ("B-40", "B-41"), "batch_removed": ("B-46", "B-55"), "batch_restarted": ("S-34",),
@@ -129,6 +132,28 @@ def test_a_resumed_run_is_refused_even_with_the_act_already_decided_on(stage: St
     refused = stage.is_refused(name, before, stage.apply(name))
     stage.note(name, "intent", refused, {"index": 0, "verb": "change", "changes": [], "before": None, "attempt": 1})
     stage.is_refused(name, before, stage.apply(name))
+
+
+def test_a_look_that_fails_is_no_yes(stage: Stage) -> None:
+    """Whatever cannot be read, and however it fails: nothing is done, and a guard that looks says that it cannot."""
+    reasons = stage.unseen(stage.apply, "intent", stage.fresh)
+    assert stage.guard not in LOOKS or any(
+        reason.startswith(f"{stage.guard}: it could not be checked: ") for reason in reasons), reasons
+
+
+def test_what_cannot_be_taken_back_waits_for_a_clock_that_cannot_be_compared(stage: Stage) -> None:
+    """B4, with the guard itself out of the way: the last look before such an act is at a service's clock."""
+    if stage.guard not in IRREVERSIBLE:
+        return
+    name = stage.fresh()
+    stage.apply(name)
+    stage.say(name, words.override, guard=stage.guard, rows=[stage.rows[0]])
+    stage.apply(name, lambda: stage.lab.post("/fault", kind="unavailable", match="graph GET /organization",
+                                             times=1_000, seconds=3_000))
+    stage.lab.post("/fault", kind="none")
+    assert stage.acted(name, "intent") == set()
+    assert any(str(record.body["reason"]).startswith("clock: it could not be compared")
+               for record in stage.refused(name))
 
 
 def test_an_override_of_every_other_guard_does_not_help_and_its_own_does(stage: Stage) -> None:

@@ -56,6 +56,9 @@ CASES = {
 """, only=ANNA, says="its mailbox was kept until", overrule=("mailbox_converted",),
                                 after=lambda stage: stage.pass_time(days=31)),
 }
+#: The guards that look at something nothing else has looked at before them; the others stand on the journal alone, and
+#: of an endpoint its own look at the batches comes first.
+LOOKS = frozenset({"mx_back", "mx_to_cloud"})
 GUARDED = {"mx_back": ("B-40",), "endpoint_changed": ("B-18",), "licence_removed": ("B-47", "B-48"),
            "mailbox_reconnected": ("S-27",)}
 
@@ -121,6 +124,12 @@ def test_everything_on_hold_nothing_is_taken_back_and_released_it_is_still_refus
         stage.undo(name)
     stage.say(name, words.release)
     stage.is_refused(name, before, stage.undo(name))
+
+
+def test_a_look_that_fails_is_no_yes(stage: Stage) -> None:
+    reasons = stage.unseen(stage.undo, "undoing", lambda: _done(stage))
+    assert stage.guard not in LOOKS or any(
+        reason.startswith(f"{stage.guard}: it could not be checked: ") for reason in reasons), reasons
 
 
 def test_an_override_of_every_other_guard_does_not_help_and_its_own_does(stage: Stage) -> None:
