@@ -3,9 +3,9 @@
     python -m bench.dying_engine COUNTER AT WHEN apply …       # otherwise as `mailmove apply …`
 
 WHEN: before or after the write, by SIGKILL; or stopped, by SIGSTOP once it is durable, where only writes that hold an
-intent are counted: the request it announces has not left. Writes are counted over all processes of a migration in the file COUNTER: every transaction by which the journal takes
-in records, a consent, looks, or a change of the holder (a sign of life, which the clock brings about, is none). AT 0
-only counts.
+intent are counted: the requests it announces have not left. Writes are counted over all processes of a migration in
+the file COUNTER: every transaction by which the journal takes in records, a consent, looks, or a change of the holder
+(a sign of life, which the clock brings about, is none). AT 0 only counts.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ RIGS: dict[str, tuple[str, ...]] = {
     "damage": ("bench.journal_damage", "--every", "41", "--tokens", "40"),
     "writes": ("bench.journal_writes", "--draw", "40"),
     "stop": ("bench.operators", "stop", "--rounds", "6"),
+    "calls": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/connections/test_http_drawn.py"),
 }
 
 
@@ -58,6 +59,7 @@ _MATCHED = {
 _GUARDS, _TRANSITIONS = "engine/run/guards/__init__.py", "engine/run/guards/transitions.py"
 _ACT, _RUN, _FLOOR, _STAND = "engine/run/act.py", "engine/run/execute.py", "engine/run/floor.py", "engine/run/stand.py"
 _JOURNAL, _LEASE, _RECORDS, _GATES = (f"engine/run/{name}.py" for name in ("journal", "lease", "records", "gates"))
+_HTTP = "engine/connections/http.py"
 _APPROVAL = "        if word is None or now > holds_until(template, word, program):\n            return None\n"
 
 BUGS: list[Bug] = [
@@ -133,4 +135,24 @@ BUGS: list[Bug] = [
         "return now >= beat + LEASE_MICROSECONDS or", "return True or", "races"),
     Bug("a holder that is gone is waited for, for ever", "limiter", _LEASE,
         "return now >= beat + LEASE_MICROSECONDS or (same_host", "return False and (same_host", "races"),
+    Bug("a request is tried until the time of its call is over", "limiter", _HTTP, "if tried >= tries or clock.now()",
+        "if clock.now()", "calls"),
+    Bug("a call has all the time there is", "limiter", _HTTP,
+        " or clock.now() + timedelta(seconds=wait) > started + BUDGET:", ":", "calls"),
+    Bug("the pause a service asks for is not heard", "limiter", _HTTP,
+        "why, wait = self._judge(answer, write), retry_after(answer.headers, clock.now())",
+        "why, wait = self._judge(answer, write), None", "calls"),
+    Bug("the pause a service asks for holds for one call only", "limiter", _HTTP,
+        "                    self.hold_back(wait)", "                    pass", "calls"),
+    Bug("a pause longer than the call is waited for in it", "limiter", _HTTP,
+        "if until is not None and until > started + BUDGET:", "if False:", "calls"),
+    Bug("no pause before another request", "limiter", _HTTP,
+        "return min(BACK_OFF_SECONDS_MAX, 2.0 ** tried * self._site.world.random.uniform(0.5, 1.5))", "return 0.0",
+        "calls"),
+    Bug("a write whose answer is lost is sent again", "protocol", _HTTP,
+        "            except _LostError as lost:\n                if write:",
+        "            except _LostError as lost:\n                if False:", "calls"),
+    Bug("a write that a gateway broke is sent again", "protocol", _HTTP,
+        "if answer.status in BROKEN and not said.considered:\n            if write:",
+        "if answer.status in BROKEN and not said.considered:\n            if False:", "calls"),
 ]
