@@ -22,7 +22,7 @@ from tests.hostile.terminal import acting
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="python -m tests.hostile", description=__doc__)
     arguments.add_argument("--every", type=int, default=1, help="only each N-th string")
-    arguments.add_argument("--rounds", type=int, default=40, help="of commands against services with hostile words")
+    arguments.add_argument("--rounds", type=int, default=60, help="of commands against services with hostile words")
     said = arguments.parse_args()
     strings = some(said.every)
     ill = 0
