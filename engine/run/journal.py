@@ -144,8 +144,9 @@ class Journal:
             self._db.execute("COMMIT")
 
     def close(self) -> None:
-        """Let go of the file. Does not release the lease: `release` does."""
-        self._db.close()
+        """Let go of the file; a worker that asks afterwards is refused. Does not release the lease: `release` does."""
+        with self._turn:  # SQLite does not survive a close in the middle of another thread's query
+            self._db.close()
 
     # ------------------------------------------------------------------------------------------ the lease
 

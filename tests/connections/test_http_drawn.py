@@ -46,6 +46,8 @@ class Service:
         if self.quiet_until is not None and now < self.quiet_until:
             self.wrong.append(f"asked {self.quiet_until - now} before the pause it was told was over")
         self.heard.append(now)
+        if self.open and seen.method == "POST":
+            self.wrong.append("a write that may have been carried out was sent again")
         self.open = False
         if self.fate.random() > self.bad:
             return Reply(200, {})
@@ -59,6 +61,7 @@ class Service:
 
     def call(self) -> None:
         write, began, first = self.fate.random() < 0.4, self.clock.now(), len(self.heard)
+        self.open = False
         try:
             self.http.call("POST" if write else "GET", self.url, write=write)
             ended = "answered"

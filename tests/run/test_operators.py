@@ -112,6 +112,29 @@ def test_confirm_renews_an_old_sign_of_life_and_leaves_a_fresh_one(tmp_path: Pat
     assert caught.value.exit_code == ExitCode.LOCKED
 
 
+def test_workers_that_outlive_their_run_are_refused_when_the_journal_is_closed(tmp_path: Path) -> None:
+    """A run that ends by a refusal leaves acts under way: what they still want to ask is not there any more."""
+    for number in range(20):
+        journal = Journal.open(tmp_path / f"m{number}", StillClock(START), create=True)
+        journal.hold({"who": "anna", "host": "h", "pid": str(os.getpid()), "since": "now"})
+        refused: list[Refusal] = []
+
+        def ask(journal: Journal = journal, refused: list[Refusal] = refused) -> None:
+            try:
+                while True:
+                    journal.confirm()
+            except Refusal as refusal:
+                refused.append(refusal)
+
+        workers = [threading.Thread(target=ask) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        journal.close()
+        for worker in workers:
+            worker.join(30)
+        assert len(refused) == len(workers)
+
+
 def test_a_process_number_means_nothing_on_another_machine_or_in_another_container(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "m", StillClock(START), create=True)
     gone = 2**22 - 3  # above any pid_max that is in use
