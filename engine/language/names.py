@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from engine.contract import Plain, Problem, Unknown
@@ -218,6 +219,6 @@ def _register(kind: str, name: str, key: Callable[[Scope], str | Unknown] | None
         if type(row) is Unknown:
             return row
         state = scope.outputs.register(kind, str(row), name)
-        return Unknown(state.reason, needs) if type(state) is Unknown and not state.needs else state
+        return replace(state, needs=needs) if type(state) is Unknown and not state.needs else state
 
     return Term(evaluate=get, registers=frozenset([(kind, name)]), row=True, called=name)

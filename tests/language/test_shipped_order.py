@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine.contract import Program
+from engine.contract import Program, Unknown
 from engine.language.edges import reach
 from engine.language.operations import NO_OUTPUTS
 from engine.language.resolve import resolve
@@ -156,3 +157,27 @@ def test_who_had_unified_messaging_is_on_the_list_for_cloud_voicemail(kind: str)
     assert template.row(0) in item and item.endswith("extension 4711, 4712"), item
     assert comes_before(kind, "Mail from outside arrives in the cloud", template.name)
     assert comes_before(kind, template.name, "The old mail system may be switched off")
+
+
+class Told:
+    """What the letters of a row have registered: all alike."""
+
+    def __init__(self, answer: Mapping[str, Any] | Unknown) -> None:
+        self.answer = answer
+
+    def register(self, kind: str, row: str, name: str) -> Mapping[str, Any] | Unknown:
+        return self.answer
+
+
+@pytest.mark.parametrize("kind", ["cutover", "staged"])
+def test_a_letter_that_was_waived_is_not_looked_for_among_what_came_back(kind: str) -> None:
+    """Found by the simulation: it waited for ever for the moment at which the letter was sent."""
+    checks = [each for each in program(kind).templates if each.module_name == "mail_delivery"]
+    assert len(checks) == 3
+    for check in checks:
+        slot = next(slot for slot in range(check.slots())
+                    if program(kind).rows.fields(check.kind, check.row(slot))["type"] == "user")
+        sent = {"sent_at": datetime(2026, 3, 2, 8, tzinfo=UTC)}
+        assert check.when(slot, Told(sent)) is True
+        assert check.when(slot, Told(Unknown("waived", never=True))) is False
+        assert isinstance(check.when(slot, Told(Unknown("not sent yet"))), Unknown)
