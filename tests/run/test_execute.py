@@ -398,6 +398,17 @@ def test_what_lacked_a_value_stands_still_no_more_once_it_has_one_or_needs_none(
     journal.close()
 
 
+def test_a_letter_that_a_person_said_was_sent_has_no_more_to_tell(migration: Migration) -> None:
+    migration.write(NOTED.replace("noted.sent | text", "noted.number | default('none') | text"))
+    migration.remote.act_faults["letter/note/anna@acme.example"] = [InDoubt("memory", "the line went dead")]
+    migration.run()
+    migration.later(minutes=30)
+    migration.run()
+    migration.say(words.resolve, task="The note is sent", rows=["anna@acme.example"], done=True, evidence="seen")
+    assert migration.run().exit_code == ExitCode.CONVERGED
+    assert migration.remote.things["thing/anna@acme.example"] == {"value": "none"}
+
+
 def test_default_does_not_answer_for_what_is_still_to_come(migration: Migration) -> None:
     migration.write(NOTED.replace("noted.sent | text", "noted.sent | default('none') | text"))
     migration.remote.act_faults["letter/note/anna@acme.example"] = [Rejected("memory", "no such address")]
