@@ -197,7 +197,7 @@ class Story(Stage):
             self._edit()
             if self.absent_until:
                 clock.move_to(max(clock.now(), self.absent_until))
-                self.absent_until = None
+                self.absent_until, alive = None, clock.now()  # nobody was there to move anything
             if self.previews:
                 self.previews -= 1
                 self._preview()
