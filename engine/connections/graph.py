@@ -7,12 +7,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit
 
-from engine.connections.answers import parts_of, shaped, status_of
+from engine.connections.answers import parts_of, status_of
+from engine.connections.graph_objects import (
+    Credential,
+    Domain,
+    Organization,
+    Sku,
+    User,
+    credentials_of,
+    domain_of,
+    is_usable,
+    last_sign_in_of,
+    mailbox_plan_of,
+    organization_of,
+    service_of,
+    sku_of,
+    user_of,
+    verification_of,
+)
 from engine.connections.http import (
     BUDGET,
     THROTTLED,
@@ -22,7 +38,6 @@ from engine.connections.http import (
     odata_error,
     retry_after,
 )
-from engine.connections.migration_objects import moment
 from engine.connections.smtp import message_id
 from engine.connections.tokens import Tokens
 from engine.contract import Denied, Fault, InDoubt, Rejected, Unreachable
@@ -42,10 +57,6 @@ DELETED_FIELDS = "id,userPrincipalName,mail,proxyAddresses"
 SIGN_IN_FIELDS = "id,userPrincipalName,signInActivity"
 #: A proof that came too late: another organisation has proven the domain. Graph has no code of its own for it.
 _TAKEN = re.compile(r"(another|different|other)\b.{0,30}\b(organi[sz]ation|tenant|director|compan)", re.IGNORECASE)
-#: Service plans that give a mailbox, by the beginning of their names, and two that look like it and do not
-#: ("Product names and service plan identifiers for licensing").
-MAILBOX_PLAN = "EXCHANGE_"
-NOT_A_MAILBOX_PLAN = ("EXCHANGE_S_FOUNDATION", "EXCHANGE_S_ARCHIVE", "EXCHANGE_ANALYTICS")
 
 #: What a licence refusal's code means ("Resolve license assignment problems").
 LICENCE_REMEDIES = {
@@ -55,72 +66,6 @@ LICENCE_REMEDIES = {
     "ProhibitedInUsageLocationViolation": "the product is not sold at that usage location",
     "UniquenessViolation": "another user has the same proxy address",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Domain:
-    """A domain of the tenant; `name` in A-label form."""
-
-    name: str
-    verified: bool
-    authentication: str
-    services: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """A user of the tenant. `licences` are SKU ids; `proxies` lower-case addresses without their prefix.
-
-    sync_errors   what directory synchronisation could not write: "PropertyConflict: ProxyAddresses: anna@…"
-    """
-
-    id: str
-    address: str
-    upn: str
-    licences: frozenset[str]
-    usage_location: str | None
-    proxies: tuple[str, ...]
-    synced: bool
-    #: SKU id → the error of an assignment that a group or a person made and that did not take ("CountViolation")
-    licence_errors: Mapping[str, str] = field(default_factory=dict)
-    created: datetime | None = None
-    sync_errors: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Sku:
-    """A product the tenant has bought. `mailbox`: it brings an Exchange Online mailbox, by these service plans."""
-
-    id: str
-    part_number: str
-    enabled: int
-    consumed: int
-    mailbox: bool
-    plans: tuple[str, ...] = ()
-
-    @property
-    def free(self) -> int:
-        return max(0, self.enabled - self.consumed)
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A secret or certificate of an app registration, as far as it may be shown."""
-
-    kind: str
-    name: str
-    ends: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Organization:
-    """The tenant. `sync_enabled` None: directory synchronisation was never on."""
-
-    id: str
-    name: str
-    sync_enabled: bool | None
-    last_sync: datetime | None
-
 
 #: One request of a batch: method, path relative to /v1.0, body.
 Request: TypeAlias = "tuple[str, str, Any]"
@@ -152,7 +97,7 @@ class Graph:
     def domains(self) -> Mapping[str, Domain]:
         """All domains of the tenant, by lower-case name."""
         return self._site.listing(self._name, "domains", lambda: {
-            found.name: found for found in map(_domain, self._pages("/domains"))})
+            found.name: found for found in map(domain_of, self._pages("/domains"))})
 
     def verification_records(self, domain: str) -> Mapping[str, str]:
         """`txt`, `label`, `ttl` of the TXT record that proves ownership, `mx` in its stead (B-14).
@@ -163,7 +108,7 @@ class Graph:
 
     def verification_records_of(self, domains: Sequence[str]) -> Mapping[str, Mapping[str, str] | Fault]:
         """The same for many domains, 20 a call; each has its answer or its fault."""
-        return self._records(domains, "verificationDnsRecords", _verification)
+        return self._records(domains, "verificationDnsRecords", verification_of)
 
     def service_records(self, domain: str) -> Mapping[str, Any]:
         """What the tenant demands of a verified domain's DNS, for mail only (`supportedService` Email).
@@ -175,7 +120,7 @@ class Graph:
 
     def service_records_of(self, domains: Sequence[str]) -> Mapping[str, Mapping[str, Any] | Fault]:
         """The same for many verified domains, 20 a call."""
-        return self._records(domains, "serviceConfigurationRecords", _service)
+        return self._records(domains, "serviceConfigurationRecords", service_of)
 
     def organization(self) -> Organization:
         """The tenant itself, read anew at most every few minutes."""
@@ -183,14 +128,14 @@ class Graph:
             found = next(iter(self._pages("/organization")), None)
             if found is None:
                 raise Rejected(self._name, "the tenant shows no organization")
-            return _organization(found)
+            return organization_of(found)
         return self._site.listing(self._name, "organization", load)
 
     def users(self) -> Mapping[str, User]:
         """All users, under their sign-in name and under every address; a primary address wins over another's."""
         def load() -> Mapping[str, User]:
             path = f"/users?$select={USER_FIELDS}&$top={PAGE_SIZE}"
-            everyone = [_user(found) for found in self._pages(path)]
+            everyone = [user_of(found) for found in self._pages(path)]
             found: dict[str, User] = {}
             for user in everyone:
                 for address in (user.upn, *user.proxies):
@@ -204,7 +149,7 @@ class Graph:
         def load() -> Mapping[str, str]:
             path = f"/directory/deletedItems/graph.user?$select={DELETED_FIELDS}&$top={PAGE_SIZE}"
             found: dict[str, str] = {}
-            for user in map(_user, self._pages(path)):
+            for user in map(user_of, self._pages(path)):
                 for address in (user.upn, user.address, *user.proxies):
                     found.setdefault(address, user.id)
             return found
@@ -213,7 +158,7 @@ class Graph:
     def sign_ins(self) -> Mapping[str, datetime | None]:
         """When each user last signed in, by object id; None: never since Entra ID records it (signInActivity)."""
         def load() -> Mapping[str, datetime | None]:
-            return {str(raw.get("id") or ""): _last_sign_in(raw)
+            return {str(raw.get("id") or ""): last_sign_in_of(raw)
                     for raw in self._pages(f"/users?$select={SIGN_IN_FIELDS}&$top={PAGE_SIZE}")}
         return self._site.listing(self._name, "sign_ins", load)
 
@@ -223,12 +168,12 @@ class Graph:
         licenseDetails, 20 users a call, in order.
         """
         answers = self._batch([("GET", f"/users/{quote(user)}/licenseDetails", None) for user in users], write=False)
-        return [each if isinstance(each, Fault) else _mailbox_plan(self._values(each)) for each in answers]
+        return [each if isinstance(each, Fault) else mailbox_plan_of(self._values(each)) for each in answers]
 
     def skus(self) -> Mapping[str, Sku]:
         """The tenant's usable products by part number ("SPE_E3")."""
         return self._site.listing(self._name, "skus", lambda: {
-            found.part_number: found for found in map(_sku, filter(_usable, self._pages("/subscribedSkus")))})
+            found.part_number: found for found in map(sku_of, filter(is_usable, self._pages("/subscribedSkus")))})
 
     def licensed_addresses(self) -> frozenset[str]:
         """Every address of every user who holds a licence with a mailbox in it (B-47)."""
@@ -251,7 +196,7 @@ class Graph:
         def load() -> tuple[Credential, ...]:
             path = (f"/applications?$filter=appId eq '{self._client_id}'"
                     "&$select=appId,passwordCredentials,keyCredentials")
-            return tuple(each for found in self._pages(path) for each in _credentials(found))
+            return tuple(each for found in self._pages(path) for each in credentials_of(found))
         return self._site.listing(self._name, "app_credentials", load)
 
     # ------------------------------------------------------------------------------------------ writes
@@ -460,120 +405,9 @@ def _or_raise(found: Mapping[str, T] | Fault) -> Mapping[str, T]:
     return found
 
 
-def _host(text: Any) -> str | None:
-    return f"{str(text).lower().rstrip('.')}." if text else None
-
-
 def _headers(part: Mapping[str, Any]) -> Mapping[str, str]:
     found = part.get("headers")
     return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
-
-
-@shaped("graph")
-def _organization(found: Mapping[str, Any]) -> Organization:
-    enabled = found.get("onPremisesSyncEnabled")
-    if enabled is not None and not isinstance(enabled, bool):
-        raise TypeError("neither true nor false")
-    return Organization(str(found.get("id") or "").lower(), str(found.get("displayName") or ""), enabled,
-                        moment(found.get("onPremisesLastSyncDateTime")))
-
-
-@shaped("graph")
-def _domain(found: Mapping[str, Any]) -> Domain:
-    return Domain(str(found.get("id") or "").lower(), found.get("isVerified") is True,
-                  str(found.get("authenticationType") or ""), tuple(found.get("supportedServices") or ()))
-
-
-@shaped("graph")
-def _verification(records: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
-    found: dict[str, str] = {}
-    for record in records:
-        kind = str(record.get("recordType") or "").lower()
-        if kind == "txt" and record.get("text"):
-            found |= {"txt": str(record["text"]), "label": str(record.get("label") or "").lower(),
-                      "ttl": str(record.get("ttl") or "")}
-        elif kind == "mx" and record.get("mailExchange"):
-            found["mx"] = f"{int(record.get('preference') or 0)} {_host(record['mailExchange'])}"
-    return found if "txt" in found else {}
-
-
-@shaped("graph")
-def _service(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    found: dict[str, Any] = {"mx_host": None, "mx_preference": None, "autodiscover_host": None, "spf": None}
-    for record in records:
-        if record.get("supportedService") != "Email":
-            continue
-        match str(record.get("recordType") or "").lower():
-            case "mx":
-                found["mx_host"] = _host(record.get("mailExchange"))
-                found["mx_preference"] = int(record.get("preference") or 0)
-            case "txt" if str(record.get("text") or "").startswith("v=spf1"):
-                found["spf"] = str(record["text"])
-            case "cname" if str(record.get("label") or "").lower().startswith("autodiscover"):
-                found["autodiscover_host"] = _host(record.get("canonicalName"))
-    return found
-
-
-@shaped("graph")
-def _user(found: Mapping[str, Any]) -> User:
-    upn = str(found.get("userPrincipalName") or "").lower()
-    proxies = [str(each) for each in found.get("proxyAddresses") or () if str(each).lower().startswith("smtp:")]
-    primary = next((each[5:].lower() for each in proxies if each.startswith("SMTP:")), "")
-    licences = frozenset(str(each.get("skuId")) for each in found.get("assignedLicenses") or ())
-    location = str(found.get("usageLocation") or "").upper()
-    return User(str(found.get("id") or ""), primary or str(found.get("mail") or "").lower() or upn, upn, licences,
-                location or None, tuple(each[5:].lower() for each in proxies),
-                found.get("onPremisesSyncEnabled") is True,
-                {str(each.get("skuId")): str(each.get("error")) for each in found.get("licenseAssignmentStates") or ()
-                 if str(each.get("state") or "").lower().endswith("error")},
-                moment(found.get("createdDateTime")),
-                tuple(_sync_error(each) for each in found.get("onPremisesProvisioningErrors") or ()))
-
-
-@shaped("graph")
-def _last_sign_in(found: Mapping[str, Any]) -> datetime | None:
-    activity = found.get("signInActivity") or {}
-    return moment(activity.get("lastSuccessfulSignInDateTime") or activity.get("lastSignInDateTime"))
-
-
-@shaped("graph")
-def _credentials(found: Mapping[str, Any]) -> list[Credential]:
-    return [Credential(kind, str(each.get("displayName") or ""), moment(each.get("endDateTime")))
-            for kind, name in (("secret", "passwordCredentials"), ("certificate", "keyCredentials"))
-            for each in found.get(name) or ()]
-
-
-@shaped("graph")
-def _mailbox_plan(details: Sequence[Mapping[str, Any]]) -> str:
-    """The best standing of the mailbox plans among a user's licences."""
-    standings = [str(plan.get("provisioningStatus") or "") for each in details
-                 for plan in each.get("servicePlans") or () if _brings_mailbox(str(plan.get("servicePlanName") or ""))]
-    return next((each for each in standings if each == "Success"), standings[0] if standings else "")
-
-
-def _brings_mailbox(plan: str) -> bool:
-    return plan.startswith(MAILBOX_PLAN) and not plan.startswith(NOT_A_MAILBOX_PLAN)
-
-
-def _sync_error(found: Mapping[str, Any]) -> str:
-    said = (found.get("category"), found.get("propertyCausingError"), found.get("value"))
-    return ": ".join(str(each) for each in said if each)
-
-
-def _usable(found: Mapping[str, Any]) -> bool:
-    return found.get("capabilityStatus") in ("Enabled", "Warning") and found.get("appliesTo", "User") == "User"
-
-
-@shaped("graph")
-def _sku(found: Mapping[str, Any]) -> Sku:
-    units = found.get("prepaidUnits") or {}
-    plans = [str(each.get("servicePlanName") or "") for each in found.get("servicePlans") or ()]
-    # A product that shows no plans at all is not known to lack the mailbox.
-    brings = tuple(plan for plan in plans if _brings_mailbox(plan))
-    mailbox = not plans or bool(brings)
-    return Sku(str(found.get("skuId") or ""), str(found.get("skuPartNumber") or ""),
-               int(units.get("enabled") or 0) + int(units.get("warning") or 0),
-               int(found.get("consumedUnits") or 0), mailbox, brings)
 
 
 def _licence_fault(fault: Fault) -> Fault:

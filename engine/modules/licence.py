@@ -14,7 +14,7 @@ from engine.contract import Diff, Failing, Fault, Handover, Outlook, Rejected, S
 from engine.modules.base import Acted, Effect, Module, Reads, Undo
 
 if TYPE_CHECKING:
-    from engine.connections.graph import Sku, User
+    from engine.connections.graph_objects import Sku, User
 
 
 @dataclass(frozen=True, kw_only=True)

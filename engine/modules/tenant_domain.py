@@ -12,7 +12,7 @@ from engine.contract import AtLeast, Diff, Fault, State, Unknown, Want
 from engine.modules.base import Effect, Module, Reading, Undo
 
 if TYPE_CHECKING:
-    from engine.connections.graph import Domain
+    from engine.connections.graph_objects import Domain
 
 LADDER = ("present", "verified")
 _DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
