@@ -166,7 +166,6 @@ async def _listen_dns(zones: Zones, traffic: Traffic, host: str, view: View) -> 
             if attempt == 19:
                 raise
             continue
-        _keep(server)
         return port
     raise AssertionError("unreachable")
 
@@ -232,7 +231,6 @@ async def _serve_ldap(organisation: Organisation, traffic: Traffic, host: str, c
             writer.close()
 
     server = await asyncio.start_server(converse, host, 0, ssl=context if ldaps else None)
-    _keep(server)
     return int(server.sockets[0].getsockname()[1])
 
 
@@ -264,8 +262,7 @@ async def _serve_ews(ews: Ews, traffic: Traffic, host: str, context: ssl.SSLCont
 
     application = web.Application(client_max_size=http.BODY_BYTES_MAX)
     application.router.add_route("*", "/{path:.*}", carry)
-    runner, port = await http.listen(application, host, context)
-    _keep(runner)
+    _, port = await http.listen(application, host, context)
     return port
 
 
@@ -306,7 +303,6 @@ async def _serve_published(organisation: Organisation, faults: Faults, traffic: 
             writer.close()
 
     server = await asyncio.start_server(converse, host, 0)
-    _keep(server)
     return {"address": f"{host}:{server.sockets[0].getsockname()[1]}", "ca_file": str(published.ca_file)}
 
 
@@ -320,14 +316,5 @@ async def _serve_smtp(organisation: Organisation, traffic: Traffic, host: str, c
     mail = MailServer(organisation, carry, context, traffic.refused_at_once, submission=submission)
     # Bound by hand: create_server with port 0 and a name could listen twice.
     listener = socket.create_server((host, 0))
-    server = await asyncio.get_running_loop().create_server(mail.protocol, sock=listener)
-    _keep(server)
+    await asyncio.get_running_loop().create_server(mail.protocol, sock=listener)
     return int(listener.getsockname()[1])
-
-
-#: Listeners that nobody else refers to: kept until the process, or the loop that serves them, ends.
-_LISTENERS: list[object] = []
-
-
-def _keep(listener: object) -> None:
-    _LISTENERS.append(listener)

@@ -33,9 +33,11 @@ def typed(words: Sequence[str], folder: Path, environment: Mapping[str, str],
     os.close(theirs)
     os.write(ours, answers)
     seen = bytearray()
+    waiting = select.poll()  # select() knows no descriptor above 1,023
+    waiting.register(ours, select.POLLIN)
     with contextlib.suppress(OSError):  # EIO: the other end is closed
         while True:
-            ready = select.select([ours], [], [], 0.2)[0]
+            ready = waiting.poll(200)
             if ready and not (piece := os.read(ours, 65_536)):
                 break
             if ready:

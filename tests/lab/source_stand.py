@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -76,13 +77,23 @@ def stand(folder: Path, exchange: str = "2007", mailboxes: int = 6,
     ca, clock, cloud, faults = trustme.CA(), Clock(), CloudStand(), Faults()
     ca.cert_pem.write_to_path(str(folder / "ca.pem"))
     organisation = Organisation.from_rows(rows or description(exchange, mailboxes), 1, clock)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, dict[str, Any]]] = Future()
+
+    async def serving() -> None:
+        over = asyncio.Event()
+        try:
+            begun.set_result((asyncio.get_running_loop(), over, await serve(
+                organisation, cloud, faults, clock, "127.0.0.1", ca, folder, cloud.counters)))
+        except Exception as error:
+            begun.set_exception(error)
+            return
+        await over.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serving()), daemon=True)
     thread.start()
-    served = asyncio.run_coroutine_threadsafe(
-        serve(organisation, cloud, faults, clock, "127.0.0.1", ca, folder, cloud.counters), loop)
+    loop, over, connections = begun.result(10)
     try:
-        yield Stand(organisation, cloud, faults, clock, served.result(10))
+        yield Stand(organisation, cloud, faults, clock, connections)
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        loop.call_soon_threadsafe(over.set)
         thread.join(5)

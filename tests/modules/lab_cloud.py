@@ -111,4 +111,4 @@ def running(kind: str, folder: Path, faults: str = "none", described: dict[str, 
         yield Lab(ready, settings)
     finally:
         process.terminate()
-        process.wait(10)
+        process.communicate(timeout=10)  # closes what we read its address from

@@ -34,7 +34,7 @@ def source(folder: Path, exchange: str, kind: str = "staged", **more: Any) -> It
         yield Lab(ready, {"tenant": told["tenant"], "type": kind, "exchange": exchange})
     finally:
         process.terminate()
-        process.wait(10)
+        process.communicate(timeout=10)  # closes what we read its address from
 
 
 def own(lab: Lab, *domains: str) -> None:
