@@ -17,24 +17,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from engine.connections import batch_csv
 from engine.connections.secrets import written_out
 from engine.contract import Invalid, Mark, Plain, Problem, Window
-from engine.language import batch_lists, source
+from engine.language import batch_lists, relations, source
 from engine.language.inventory_schema import CONNECTIONS, DAYS, INVENTORY, KINDS
-from engine.language.rows import ORGANISATION, Relation, Rows, Table
+from engine.language.rows import ORGANISATION, Rows, Table
 from engine.language.schema import DURATION, WHOLE, WrongType, compiled, faults
-from engine.language.source import Document, MapNode, Node, Scalar, plain, shortened, suggestion
+from engine.language.source import Document, MapNode, Node, Scalar, plain, shortened
 from engine.language.tables import Reader, twins_across
 from engine.world import is_folder
 
-#: relations that need not be written; mailboxes come before what goes through them
-RELATIONS = (
-    Relation("mailboxes", "batch", "batches", True, "batch"),
-    Relation("mailboxes", "server", "servers", True, "server"),
-    Relation("mailboxes", "database", "databases", True, "database"),
-    Relation("mailboxes", "domains", "domains", False, "all_addresses"),
-    Relation("groups", "domains", "domains", False, "all_addresses"),
-    Relation("recipients", "domains", "domains", False, "all_addresses"),
-    Relation("batches", "domains", "domains", False, through="mailboxes"),
-)
 PLAIN_SETTINGS = ("migration", "type", "exchange", "tenant", "budget", "administrator", "planned_end")
 
 
@@ -124,8 +114,8 @@ class _Loading:
         self.problems += twins_across([tables["mailboxes"], tables["groups"]])
         found = Inventory(self.path, tables)
         found.settings = MappingProxyType(settings)
-        self._relations(found)
-        self._foreign_domains(found)
+        self.problems += relations.relate(found, self._mapping("relations"))
+        self.problems += relations.foreign_domains(found, settings)
         variables = self._mapping("vars")
         if variables is not None:
             found.vars = plain(variables)
@@ -245,149 +235,6 @@ class _Loading:
         node = self.root.get("type")
         return isinstance(node, Scalar) and node.text == "cutover"
 
-    # ----------------------------------------------------------------------------------------- relations
-
-    def _relations(self, found: Inventory) -> None:
-        chosen = {(each.kind, each.name): (each, None) for each in RELATIONS}
-        declared: dict[tuple[str, str], tuple[Relation, Node | None]] = dict(chosen)
-        written = self._mapping("relations")
-        for key, node in written or ():
-            relation = self._relation(key, node, found)
-            if relation is not None:
-                declared[relation.kind, relation.name] = (relation, key)
-        pairs: dict[frozenset[str], Relation] = {}
-        # those that go through another relation come after it
-        for relation, place in sorted(declared.values(), key=lambda each: bool(each[0].through)):
-            twin = pairs.setdefault(frozenset((relation.kind, relation.to)), relation)
-            if twin is not relation:
-                if place is not None:
-                    self.problems.append(
-                        place.problem(
-                            "two relations between two kinds",
-                            found=f"{twin} already leads from {twin.kind} to {twin.to}.",
-                            remedy="Keep one of them.",
-                        )
-                    )
-                continue
-            targets = self._through(relation, found) if relation.through else self._targets(relation, found)
-            found.relate(relation, targets)
-
-    def _relation(self, key: Scalar, node: Node, found: Inventory) -> Relation | None:
-        kind, _, name = key.text.partition(".")
-        if kind not in KINDS or not name or kind == ORGANISATION:
-            self.problems.append(
-                key.problem(
-                    "unknown relation",
-                    found=f'"{shortened(key.text)}".',
-                    remedy="Write KIND.NAME, as in mailboxes.batch.",
-                )
-            )
-            return None
-        if isinstance(node, Scalar):
-            through = node.text.removeprefix("through").strip()
-            if through in KINDS and name in KINDS and found.relates(kind, through):
-                return Relation(kind, name, name, False, through=through)
-            # the kinds' own relations are not built yet: the defaults are known by name
-            if (
-                through in KINDS
-                and name in KINDS
-                and any({each.kind, each.to} == {kind, through} for each in RELATIONS)
-            ):
-                return Relation(kind, name, name, False, through=through)
-            self.problems.append(
-                node.problem(
-                    "unknown relation",
-                    found=f'"{shortened(node.text)}".',
-                    remedy=f"Write: {kind}.{name}: through KIND, where {kind} and KIND are related.",
-                )
-            )
-            return None
-        said = plain(node) if isinstance(node, MapNode) else {}
-        to = said.get("to")
-        if to not in KINDS or to == ORGANISATION:
-            return None  # the schema has said so
-        one = said.get("one") == "true"
-        column = str(said.get("from") or name)
-        table = found.tables[kind]
-        if table.rows and column not in table.columns:
-            self.problems.append(
-                key.problem(
-                    "unknown column",
-                    found=f'The {kind} have no column "{column}".',
-                    remedy=suggestion(column, table.columns),
-                )
-            )
-            return None
-        return Relation(kind, name, to, one, column)
-
-    def _targets(self, relation: Relation, found: Inventory) -> list[tuple[int, ...]]:
-        table, other = found.tables[relation.kind], found.tables[relation.to]
-        column = table.columns.get(relation.column)
-        if column is None:
-            return [()] * len(table.rows)
-        domains = relation.to == "domains"
-        fold = domains or other.key_column == "address"
-        targets: list[tuple[int, ...]] = []
-        known: dict[tuple[int, ...], tuple[int, ...]] = {}
-        for place, row in enumerate(table.rows):
-            value = row[column]
-            names = value if isinstance(value, tuple) else () if value is None else (value,)
-            places = set()
-            for name in map(str, names):
-                key = name.rpartition("@")[2] if domains else name
-                at = other.positions.get(key.lower() if fold and key.isascii() else key, -1)
-                if at >= 0:
-                    places.add(at)
-                elif other.written and not (domains and relation.column == "all_addresses"):
-                    self.problems.append(
-                        Problem(
-                            f"unknown {KIND_WORDS[relation.to]}",
-                            table.mark(place),
-                            f'{table.keys[place]}: {relation.column} is "{shortened(name)}"; the inventory has no such '
-                            f"{KIND_WORDS[relation.to]}.",
-                            suggestion(key, other.keys[:500]),
-                        )
-                    )
-            found_places = tuple(sorted(places))
-            targets.append(known.setdefault(found_places, found_places))
-        return targets
-
-    def _through(self, relation: Relation, found: Inventory) -> list[tuple[int, ...]]:
-        other = found.tables[relation.to]
-        if not (found.relates(relation.kind, relation.through) and found.relates(relation.through, relation.to)):
-            return [()] * len(found.keys(relation.kind))
-        targets = []
-        for key in found.keys(relation.kind):
-            reached = {
-                name
-                for middle in found.related(relation.kind, key, relation.through)
-                for name in found.related(relation.through, middle, relation.to)
-            }
-            targets.append(tuple(sorted(other.positions[name] for name in reached)))
-        return targets
-
-    def _foreign_domains(self, found: Inventory) -> None:
-        if not found.tables["domains"].written:
-            return
-        tenant = found.settings.get("tenant")
-        own = tenant.get("domain") if isinstance(tenant, Mapping) else None
-        table = found.tables["mailboxes"]
-        counted: dict[str, list[int]] = {}
-        for place, key in enumerate(table.keys):
-            domain = key.rpartition("@")[2]
-            if domain not in found.tables["domains"].positions and domain != own:
-                counted.setdefault(domain, []).append(place)
-        for domain, places in counted.items():
-            self.problems.append(
-                Problem(
-                    "domain not in the inventory",
-                    table.mark(places[0]),
-                    f"{len(places):,} mailboxes have an address in {domain}, {table.keys[places[0]]} first.",
-                    "Add it to the domains if its mail is to move.",
-                    severity="warning",
-                )
-            )
-
     def _letters(self) -> Path | None:
         node = self.root.get("letters")
         if not isinstance(node, Scalar) or node.empty:
@@ -473,15 +320,6 @@ class _Loading:
 
 
 SECRETS = frozenset({"password", "client_secret", "certificate", "source_password"})
-KIND_WORDS = {
-    "servers": "server",
-    "databases": "database",
-    "domains": "domain",
-    "mailboxes": "mailbox",
-    "recipients": "recipient",
-    "groups": "group",
-    "batches": "batch",
-}
 
 
 def source_of(node: Node, name: str) -> Node:
