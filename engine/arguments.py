@@ -275,6 +275,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     converting.add_argument("--federated", metavar="DOMAINS", action="append", default=[],
                             help="ForceChangePassword becomes False here (single sign-on)")
     converting.add_argument("--primary", action="store_true", help="a further address becomes its mailbox's primary")
+    converting.add_argument("--passwords", metavar="FILE",
+                            help="make an initial password for each row without one, and write them here too")
     converting.add_argument("--mark", action="store_true", help="begin with a byte order mark, for Excel")
     _files(converting)
     commands["inventory list"], commands["inventory import"], commands["inventory split"] = listing, importing, split

@@ -144,7 +144,7 @@ def _split(arguments: Namespace, place: app.Place, screen: Screen, world: World,
     return ExitCode.CONVERGED
 
 
-def convert(arguments: Namespace, place: Callable[[], app.Place], screen: Screen) -> int:
+def convert(arguments: Namespace, place: Callable[[], app.Place], screen: Screen, world: World) -> int:
     """`inventory convert`. The inventory is looked for, and read, only where primary addresses are asked for."""
     from engine import lists
 
@@ -156,7 +156,7 @@ def convert(arguments: Namespace, place: Callable[[], app.Place], screen: Screen
         keys = found.keys("mailboxes") if found is not None else ()
         primary = lists.primary_addresses(keys, [_further(found.fields("mailboxes", key)) for key in keys] if found
                                           is not None else ())
-    return lists.convert(arguments, primary, screen)
+    return lists.convert(arguments, primary, screen, world)
 
 
 def _further(fields: Mapping[str, Plain]) -> list[str]:

@@ -168,7 +168,7 @@ def inventory(arguments: Namespace, screen: Screen, world: World) -> int:
     from engine import rows
 
     if arguments.what == "convert":
-        return rows.convert(arguments, lambda: place(arguments, world), screen)
+        return rows.convert(arguments, lambda: place(arguments, world), screen, world)
     return rows.inventory(arguments, place(arguments, world), screen, world,
                         lambda name, *more: again(name, arguments, *more))
 

@@ -221,9 +221,10 @@ def _password_problems(file: str, number: int, row: Row, value: dict[str, str]) 
         elif not (password.isascii() and password.isprintable()):
             yield _fault(file, number, row, "password of other signs", "it has characters beyond ASCII (S-12).",
                          "Entra ID takes Latin letters, digits, blanks and the signs of an English keyboard.")
-        elif _kinds(password) < PASSWORD_KINDS_MIN:
-            yield _fault(file, number, row, "password too simple", f"{_kinds(password)} of the four kinds of signs "
-                         "(S-12).", "The tenant's rules ask for three of: lower case, upper case, digits, other signs.")
+        elif password_kinds(password) < PASSWORD_KINDS_MIN:
+            yield _fault(file, number, row, "password too simple",
+                         f"{password_kinds(password)} of the four kinds of signs (S-12).",
+                         "The tenant's rules ask for three of: lower case, upper case, digits, other signs.")
     word = value.get("ForceChangePassword", "")
     if word and word.lower() not in ("true", "false"):
         same = next((str(truth) for truth, words in WORDS.items() if word.strip().lower() in words), None)
@@ -235,6 +236,7 @@ def _password_problems(file: str, number: int, row: Row, value: dict[str, str]) 
                      "Leave it empty, or give a password.", "warning")
 
 
-def _kinds(password: str) -> int:
+def password_kinds(password: str) -> int:
+    """How many of the four: lower case, upper case, digits, other signs."""
     return sum(any(test(sign) for sign in password) for test in (
         str.islower, str.isupper, str.isdigit, lambda sign: not sign.isalnum()))

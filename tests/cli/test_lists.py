@@ -38,6 +38,32 @@ def test_a_list_with_passwords_is_written_for_its_owner_only(tmp_path: Path) -> 
         assert new.stat().st_mode & 0o777 == mode
 
 
+@pytest.mark.requirement("S-12")
+def test_who_has_no_password_is_given_one_that_is_told_in_a_file_of_its_own(tmp_path: Path) -> None:
+    old, new, handed = tmp_path / "old.csv", tmp_path / "new.csv", tmp_path / "to-hand-over.csv"
+    old.write_text("EmailAddress,Password\nanna@contoso.com,\nben@contoso.com,Wint3r-Tree\nada@one.com,\n"
+                   + "".join(f"user{n}@contoso.com,\n" for n in range(100)))
+    said = typed("inventory", "convert", str(old), "--out", str(new), "--passwords", str(handed),
+                 "--federated", "one.com")
+    members = {each.address: each for each in read(new).members}
+    told = {each.address: each.password for each in read(handed).members}
+    assert len(told) == len(set(told.values())) == 101
+    assert all(members[address].password == password and members[address].force_change_password
+               for address, password in told.items())
+    assert members["ben@contoso.com"].password == "Wint3r-Tree"
+    assert members["ada@one.com"].password is None
+    assert not any(password and password in said for password in told.values())
+    assert {path.stat().st_mode & 0o777 for path in (new, handed)} == {0o600}
+    assert "101 rows given an initial password" in said and f"shred -u {old} {handed} {new}" in said
+
+    for words, path in ((("--out", str(new), "--passwords", str(tmp_path / "other.csv")), new),
+                        (("--out", str(tmp_path / "other.csv"), "--passwords", str(handed)), handed),
+                        (("--out", str(tmp_path / "one.csv"), "--passwords", str(tmp_path / "one.csv")),
+                         tmp_path / "one.csv")):
+        assert f"{path} was left as it is" in typed("inventory", "convert", str(old), *words, code=2).replace("\n", " ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "old.csv", "to-hand-over.csv"]
+
+
 @pytest.mark.requirement("S-14")
 def test_false_is_written_for_domains_with_single_sign_on_and_no_others(tmp_path: Path) -> None:
     old, new = tmp_path / "old.csv", tmp_path / "new.csv"
