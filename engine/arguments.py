@@ -196,6 +196,9 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
                           help="the rows meant" + (" (default: all that ask)" if name != "override" else ""))
         if name == "approve":
             each.add_argument("--typed", metavar="NAME", help="the name the question wants to see typed")
+        if name == "waive":
+            each.add_argument("--with-followers", action="store_true",
+                              help="and what these rows cannot do without its values")
         if name == "resolve":
             how = each.add_mutually_exclusive_group(required=True)
             how.add_argument("--done", action="store_true", help="it is done")

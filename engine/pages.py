@@ -154,7 +154,7 @@ def answer_to(members: Sequence[ParkedRow], again: Callable[..., str]) -> str:
         case "blocked", "consent":
             return again("apply")
         case "blocked", "unknown":
-            return again("waive", task, *rows, "--reason", "TEXT")
+            return again("waive", task, *rows, "--with-followers", "--reason", "TEXT")
     return ""
 
 

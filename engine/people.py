@@ -1,7 +1,8 @@
 """The person of a rehearsal: reads `status --json`, answers what is asked with the public commands, types scripts.
 
 An actor, not a door of its own: what it can do, a user can do with the same words. It decides nothing cleverly. It
-approves, confirms checklists, types what was handed over, tries a failed row again twice and then waives it.
+approves, confirms checklists, types what was handed over, tries a failed row again twice and then waives it with what
+cannot be done without it.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Person:
     _typed: dict[str, tuple[int, str]] = field(default_factory=dict)
     _asked: dict[tuple[str, str], int] = field(default_factory=dict)
     _retried: dict[tuple[str, str], int] = field(default_factory=dict)
+    #: rows met once that lack a value; met again so, they are answered as `status` says
+    _lacking: set[tuple[str, str]] = field(default_factory=set)
 
     def status(self) -> Mapping[str, Any]:
         """Where the migration stands, as `status --json` says it."""
@@ -88,7 +91,12 @@ class Person:
                 tried = self._retried.get((task, key), 0)
                 self._retried[task, key] = tried + 1
                 yield (["retry", task, key, "--reason", "looked at it in the rehearsal"] if tried < RETRIES else
-                       ["waive", task, key, "--reason", f"still fails after {tried} tries: {row['reason']}"])
+                       ["waive", task, key, "--with-followers", "--reason",
+                        f"still fails after {tried} tries: {row['reason']}"])
+            elif (row["phase"], row["what"]) == ("blocked", "unknown"):
+                if (task, key) in self._lacking:
+                    yield ["waive", task, key, "--with-followers", "--reason", str(row["reason"])]
+                self._lacking.add((task, key))
         for task, keys in approve.items():
             yield ["approve", task, *keys, "--reason", "rehearsed"]
         for task, keys in confirm.items():

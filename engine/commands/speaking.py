@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from engine.arguments import pairs
-from engine.commands.where import again, place, speaker, state_folder
+from engine.commands.where import again, place, program_of, speaker, state_folder
 from engine.contract import ExitCode
 from engine.screen import Screen
 from engine.world import World
@@ -27,7 +27,10 @@ def word(arguments: Namespace, screen: Screen, world: World) -> int:
         if arguments.command == "approve":
             said = words.approve(journal, task=task, rows=rows, by=by, reason=reason, typed=arguments.typed or "")
         elif arguments.command == "waive":
-            said = words.waive(journal, task=task, rows=rows, by=by, reason=reason)
+            program = (app.load(where, {}, world).program if arguments.with_followers
+                       else program_of(where, arguments, world))  # without it, only what follows cannot be told
+            said = words.waive(journal, task=task, rows=rows, by=by, reason=reason, program=program,
+                               with_followers=arguments.with_followers)
         elif arguments.command == "retry":
             said = words.retry(journal, task=task, rows=rows, by=by, reason=reason)
         elif arguments.command == "resolve":
@@ -46,13 +49,18 @@ def word(arguments: Namespace, screen: Screen, world: World) -> int:
     finally:
         journal.close()
     if arguments.json:
-        screen.json({"word": arguments.command, "count": said.count, "rows": said.rows, "by": by})
+        screen.json({"word": arguments.command, "count": said.count, "rows": said.rows, "by": by}
+                    | ({"followers": said.followers} if arguments.command == "waive" else {}))
     else:
         past = {"approve": "Approved", "waive": "Waived", "retry": "To be tried again", "resolve": "Noted",
                 "override": "Overridden", "hold": "On hold", "release": "Released"}[arguments.command]
         name, *more = said.then or ("apply",)
         shown = report.named(said.rows, max(said.count, len(said.rows)), 60) if said.rows else "everything"
         screen.line(f"{past} by {by}: {shown}.")
+        if said.followers:
+            screen.line("Waived with it, for want of what it would have told:" if arguments.with_followers else
+                        "These need what it would have told, and will be blocked; --with-followers waives them too:")
+            screen.lines(f"  {name}" for name in said.followers)
         screen.lines(report.next_step(again(name, arguments, *more)))
     return ExitCode.CONVERGED
 

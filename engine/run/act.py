@@ -25,7 +25,7 @@ from engine.contract import (
     Waiting,
 )
 from engine.run import gates, guards
-from engine.run.floor import ActJob, Floor, JudgeJob, Parked, ReadJob
+from engine.run.floor import ActJob, Floor, JudgeJob, Parked, ReadJob, open_act
 from engine.run.fold import Past
 from engine.run.handing import joined, moved_on
 from engine.run.handing import told as told_of
@@ -243,7 +243,8 @@ class Acting(Floor):
         if template.module.family == "conversion":
             quota = guards.conversion_quota(self.facts.count_settled(template.module_name))
             go.sort(key=lambda one: not begun(one.past))
-            room = len(go) if quota is None else max(0, quota - len(self.converting))
+            again = sum(1 for one in go if (template.index, one.slot) in self.converting)  # counted already
+            room = len(go) if quota is None else again + max(0, quota - len(self.converting))
             for one in go[room:]:
                 self.park(template, one.slot, one.row, one, Parked(
                     Phase.WAITING, "quota", "one is converted first, then twenty, then all", progress=self.progress))
@@ -318,7 +319,8 @@ class Acting(Floor):
             return False
         if one.diff is not None:
             self.guarded_acts -= bool(guards.names(one.module, one.diff))  # it is counted again when it is decided
-        self.converting.discard((template.index, one.slot))
+        if not open_act(one.past):
+            self.converting.discard((template.index, one.slot))
         self.ready(template.index, one.slot)
         return True
 

@@ -68,6 +68,7 @@ class Run(Acting):
         for template in self.program.templates if self.stand.fold.unknown else ():
             phases = self.stand.phases[template.index]
             self._bound(template, (slot for slot in range(template.slots()) if phases[slot] in MET))
+        self.count_conversions()
         self.tell("run_started", total=sum(len(phases) for phases in self.stand.phases))
         for task in self.stand.order:
             unmet = self.stand.needs.unmet[task]

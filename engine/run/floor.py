@@ -86,7 +86,7 @@ class Floor:
         self.handing: dict[tuple[int, str], list[tuple[Seen, Handover]]] = {}
         self.progress = 0
         self.changed = 0
-        #: conversions begun and not read back yet
+        #: conversions begun and not read back as wanted yet, by whichever run
         self.converting: set[tuple[int, int]] = set()
         #: acts that passed everything and wait for room at their connection
         self.backlog: dict[int, deque[Seen]] = {}
@@ -199,15 +199,13 @@ class Floor:
     def park(self, template: Template, slot: int, row: str, one: Seen | Unbound, parked: Parked, *,
               ask: Any = None, handover: Any = None, since: datetime | None = None) -> None:
         place = (template.index, slot)
-        if parked.phase != Phase.HANDED:  # with a person it is still under way
-            self.converting.discard(place)
-        elif template.module.family == "conversion":
-            self.converting.add(place)
+        past = self.stand.fold.past(one.identity)
+        if template.module.family == "conversion":  # with a person, in doubt, not visible yet: it is still under way
+            (self.converting.add if parked.phase == Phase.HANDED or open_act(past) else self.converting.discard)(place)
         self.stand.phases[template.index][slot] = parked.phase
         self.parked[place] = parked
         if parked.until is not None:
             heapq.heappush(self.wakes, (parked.until, *place))
-        past = self.stand.fold.past(one.identity)
         if past is not None and past.parked_as(parked.phase.name.lower(), parked.what, parked.reason):
             self.polls[one.identity] = (parked.reason, parked.until)
             return
@@ -222,6 +220,18 @@ class Floor:
         self.tell("parked", template, row, phase=parked.phase.name.lower(), what=parked.what, reason=parked.reason,
                   until=parked.until, ask=body.get("ask"))
 
+    def count_conversions(self) -> None:
+        """Those that earlier runs have left under way: they count from the start, not only once they are read."""
+        templates = [each for each in self.program.templates if each.module.family == "conversion"]
+        for past in self.stand.fold.under_way({each.module_name for each in templates}) if templates else ():
+            record = self.journal.record(past.seq)
+            mine = [each for each in templates if each.kind == record.row_kind
+                    and (len(templates) == 1 or self.labels[each.index] == record.task)]
+            for template in mine:
+                if record.row in self.program.rows.keys(template.kind) and not self.stand.fold.waived(
+                        template.kind, record.row, self.labels[template.index], template.id):
+                    self.converting.update((template.index, slot) for slot in template.slots_of(record.row))
+
     def take_in(self) -> None:
         """Read what others have added to the journal."""
         words = self.stand.catch_up()
@@ -231,6 +241,11 @@ class Floor:
     def heard(self, words: Sequence[Record]) -> None:
         """A person has said something; the execution decides who looks again."""
         raise NotImplementedError
+
+
+def open_act(past: Past | None) -> bool:
+    """Whether an act has begun that may have had its effect, and has not settled."""
+    return past is not None and (past.last in ("intent", "handed") or (past.last == "result" and past.result_ok))
 
 
 def stands_still(past: Past | None) -> bool:

@@ -146,6 +146,14 @@ class Fold:
         """Every instance, in the order in which they were first named."""
         return ((identity, self._past(place)) for identity, place in self._index.items())
 
+    def under_way(self, modules: Set[str]) -> Iterator[Past]:
+        """What has begun and neither settled nor was refused nor failed, of tasks of these modules."""
+        tasks = {number for number, module in enumerate(self._task_modules) if module in modules}
+        for place, last in enumerate(self._last):
+            if (_INTENT <= last <= _HANDED and self._task[place] in tasks and self._word[place] != _FAILED
+                    and (last != _RESULT or self._ok[place])):
+                yield self._past(place)
+
     def before(self, past: Past) -> State | None:
         """How it was before our first change, kept for ever; None: it did not exist, or nobody knows."""
         if not past.before_seq:

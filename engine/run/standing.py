@@ -322,7 +322,7 @@ def _command(parked: ParkedRow) -> str:
         case "held", _:
             return f"mailmove release {parked.row}"
         case "blocked", "unknown":
-            return f'mailmove waive "{name}" {parked.row} --reason TEXT'
+            return f'mailmove waive "{name}" {parked.row} --with-followers --reason TEXT'
     return "mailmove apply"
 
 

@@ -14,26 +14,32 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from engine import checks
-from engine.contract import ExitCode, Problem, Refusal
+from engine.contract import ExitCode, Problem, Program, Refusal, Template
 from engine.run import standing
+from engine.run.followers import followers
 from engine.run.journal import Journal, Record
 from engine.run.preflight import observed
+from engine.run.stand import label
 from engine.run.standing import ParkedRow
 
 #: An override lifts its guard for this long (safety, section J).
 OVERRIDE_LASTS = timedelta(hours=1)
+#: Records that say of a task of a row whether it is through.
+_ENDS = frozenset({"settled", "unsettled", "undone", "intent", "parked", "failed", "waived"})
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
     """What was written down: how many instances it concerns, and their rows ("everything": none).
 
-    then  the command line that goes on from here, without its program; empty: the next run does
+    then       the command line that goes on from here, without its program; empty: the next run does
+    followers  of a waiver: the tasks that these rows cannot go through without the waived one
     """
 
     count: int
     rows: tuple[str, ...]
     then: tuple[str, ...] = ()
+    followers: tuple[str, ...] = ()
 
 
 def approve(journal: Journal, *, task: str, rows: Sequence[str] = (), by: str, reason: str = "", typed: str = "",
@@ -59,16 +65,39 @@ def approve(journal: Journal, *, task: str, rows: Sequence[str] = (), by: str, r
                               "show": each.ask.get("show", ())} | ({"until": until} if until else {}))
 
 
-def waive(journal: Journal, *, task: str, rows: Sequence[str] = (), by: str, reason: str) -> Said:
+def waive(journal: Journal, *, task: str, rows: Sequence[str] = (), by: str, reason: str,
+          program: Program | None = None, with_followers: bool = False) -> Said:
     """Go on without this task for these rows; what needs it goes on, and guards count the row as waived.
 
-    For what failed, is blocked, waits or is handed to a person; a question is answered, not waived. Refusal(USAGE)
-    without a reason.
+    For what failed, is blocked, waits or is handed to a person; a question is answered, not waived. Of what reads a
+    value that only this task would have registered, `program` tells which it is; it is waived by the same word, or
+    is blocked as soon as its turn comes. Refusal(USAGE) without a reason.
     """
     _reasoned(reason, "waive", task)
     chosen = _chosen(journal, task, rows, "can be waived",
                      lambda each: each.phase in ("failed", "blocked", "waiting", "handed"))
-    return _say(journal, "waived", chosen, by, reason, _task_id)
+    then = _following(journal, program, chosen) if program is not None else {}
+    records = [_record("waived", each, by, reason, _task_id(each)) for each in chosen]
+    for each in chosen if with_followers else ():
+        stopped = {other.task: other for other in standing.parked(journal, names=(each.row,))}
+        for template in then.get(each.identity, ()):
+            also = stopped.get(label(template))
+            records.append(Record(
+                "waived", label(template), template.kind, each.row, also.key if also else "",
+                identity=also.identity if also else b"", body={
+                    "by": by, "reason": reason, "follows": each.task, **({"id": template.id} if template.id else {})}))
+    journal.say(*records)
+    names = dict.fromkeys(label(template) for found in then.values() for template in found)
+    return Said(len(chosen), tuple(dict.fromkeys(each.row for each in chosen)), followers=tuple(names))
+
+
+def _following(journal: Journal, program: Program, chosen: Sequence[ParkedRow]) -> dict[bytes, Sequence[Template]]:
+    """By instance: what cannot be done without it. A row that the inventory has no more has nothing ahead."""
+    rows = {each.row for each in chosen}
+    latest = {(row.row, row.label.task): row.label.kind for row in journal.rows(kinds=_ENDS, names=rows)}
+    return {each.identity: followers(program, each.task, each.row, {
+        task for (row, task), kind in latest.items() if row == each.row and kind in ("settled", "waived")})
+        for each in chosen}
 
 
 def retry(journal: Journal, *, task: str, rows: Sequence[str] = (), by: str, reason: str = "") -> Said:
@@ -237,9 +266,13 @@ def _refuse(summary: str, found: str, remedy: str, command: str = "mailmove stat
 
 def _say(journal: Journal, kind: str, chosen: Sequence[ParkedRow], by: str, reason: str,
          more: Callable[[ParkedRow], dict[str, Any]] = lambda each: {}) -> Said:
-    journal.say(*(Record(kind, each.task, each.row_kind, each.row, each.key, identity=each.identity,
-                         body={"by": by, "reason": reason, **more(each)}) for each in chosen))
+    journal.say(*(_record(kind, each, by, reason, more(each)) for each in chosen))
     return Said(len(chosen), tuple(dict.fromkeys(each.row for each in chosen)), tuple(chosen[0].ask.get("then", ())))
+
+
+def _record(kind: str, each: ParkedRow, by: str, reason: str, more: dict[str, Any]) -> Record:
+    return Record(kind, each.task, each.row_kind, each.row, each.key, identity=each.identity,
+                  body={"by": by, "reason": reason, **more})
 
 
 def _by_name(journal: Journal, kind: str, rows: Sequence[str], by: str, reason: str) -> Said:

@@ -140,6 +140,8 @@ BUGS: list[Bug] = [
         "room = len(go) if True else", "limits"),
     Bug("what is being converted is not counted", "limiter", _ACT,
         "self.converting.update((template.index, one.slot) for one in go)", "pass", "limits"),
+    Bug("conversions that an earlier run left under way are not counted", "limiter", _RUN, "self.count_conversions()",
+        "pass", "limits"),
     Bug("after the first conversion all the others", "limiter", _TRANSITIONS,
         "return second if done < first + second else None", "return None", "limits"),
     Bug("the budget of guarded acts is not looked at", "limiter", _ACT,

@@ -368,13 +368,47 @@ def test_what_needs_a_value_of_a_waived_task_stands_in_status_and_can_be_waived(
     assert stands.reason == "«The note is sent» was waived, so there is no noted of it"
     why = standing.why(journal, "anna@acme.example", None, migration.clock.now())
     assert [line.command for line in why if line.what == "stands" and line.task == stands.task] == [
-        'mailmove waive "Its number is kept" anna@acme.example --reason TEXT']
+        'mailmove waive "Its number is kept" anna@acme.example --with-followers --reason TEXT']
     head = journal.head()
     assert migration.run().exit_code == ExitCode.PARKED_ON_PERSON
     assert [each.kind for each in journal.records(after=head[0])] == ["run", "ended"]  # told once
     migration.say(words.waive, task="Its number is kept", rows=["anna@acme.example"], reason="there is none")
     assert migration.run().exit_code == ExitCode.CONVERGED
     assert standing.standing_still(journal) == []
+    journal.close()
+
+
+CHAIN = NOTED + """
+      register: kept
+    - name: It is counted from
+      thing: {name: "from {{ target }}"}
+      not_before: "{{ kept.held_since + minutes(15) }}"
+    - name: Either way
+      thing: {name: "also {{ target }}", value: "{{ noted.sent | default('none') | text }}"}
+"""
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["before anything of it is blocked", "when the first is blocked"])
+def test_one_word_waives_a_task_and_what_can_never_be_done_without_it(migration: Migration, told: bool) -> None:
+    """Found by the simulation (seed 176): the domain was waived, and what proves it stood still for ever."""
+    migration.write(CHAIN)
+    migration.remote.act_faults["letter/note/anna@acme.example"] = [Rejected("memory", "no such address")]
+    migration.run()
+    journal, word = migration.journal(), {"by": "kim", "reason": "left", "program": migration.program()}
+    if told:
+        words.waive(journal, task="The note is sent", rows=["anna@acme.example"], by="kim", reason="left")
+        assert migration.run().exit_code == ExitCode.PARKED_ON_PERSON
+        said = words.waive(journal, task="Its number is kept", with_followers=True, **word)
+        assert said.followers == ("Letters / It is counted from",)
+    else:
+        said = words.waive(journal, task="The note is sent", with_followers=True, **word)
+        assert said.followers == ("Letters / Its number is kept", "Letters / It is counted from")
+    outcome = migration.run()
+    waived = [(each.task, each.body.get("follows", "")) for each in journal.records(kinds=("waived",))]
+    assert waived[-1] == ("Letters / It is counted from", "Letters / " + ("Its number is kept" if told else
+                                                                           "The note is sent"))
+    assert (outcome.counts["waived"], outcome.counts.get("blocked")) == (3, None), migration.events
+    assert "thing/also anna@acme.example create" in migration.remote.effects
     journal.close()
 
 

@@ -57,7 +57,8 @@ def test_conversions_are_one_then_twenty_then_all_and_never_more_than_the_budget
     assert refused.value.exit_code == ExitCode.REFUSED
     begun = stage.acted(name, "intent")
     assert 0 < len(begun) <= BUDGET
-    doubt = len(begun - stage.acted(name, "settled"))  # what the refused run left under way the next one first reads
+    # what the refused run has left under way counts in the next one from its start
+    assert begun - stage.acted(name, "settled") if page < MAILBOXES else True
     inventory.write_text(text, encoding="utf-8")
     for _ in range(10):
         if stage.apply(name).exit_code == ExitCode.CONVERGED:
@@ -68,7 +69,7 @@ def test_conversions_are_one_then_twenty_then_all_and_never_more_than_the_budget
     records = list(journal.records(kinds=("intent", "settled")))
     journal.close()
     most = _under_way(records)
-    assert most[0] == 1 and max(most[:21]) <= 20 + doubt, most
+    assert most[0] == 1 and max(most[:21]) <= 20, most
 
 
 def _under_way(records: list[Record]) -> list[int]:

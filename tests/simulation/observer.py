@@ -137,7 +137,7 @@ class Observer:
         if family.startswith("dns"):  # what stands in the way of a record at its name goes with it
             place = thing.rpartition("/")[0].replace("dns inside/", "dns/")
             return any(key.rpartition("/")[0].replace("inside:", "") == place for key in keys)
-        if family == "batch" and f"batch_sync/{rest}" in keys:
+        if family == "batch" and {f"batch_sync/{rest}", f"progress/{rest}"} & keys:  # started again by another task
             return True
         if family in ("batch", "endpoint", "domain", "licence", "conversion", "forwarding", "throttling_pause",
                       "directory_sync"):

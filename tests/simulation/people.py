@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine import app
-from engine.contract import Refusal
+from engine.contract import Program, Refusal
 from engine.people import Desk
 from engine.run import standing, words
 from engine.run.journal import Journal
@@ -31,10 +31,12 @@ class People:
     refused: list[str] = field(default_factory=list)
     #: rows of which something was waived: what stands still of them later is waived too
     given_up: set[str] = field(default_factory=set)
+    #: rows met once that lack a value; met again so, they are answered as `status` says
+    _lacking: set[tuple[str, str]] = field(default_factory=set)
     _retried: Counter[tuple[str, str]] = field(default_factory=Counter)
     _typed: Counter[str] = field(default_factory=Counter)
 
-    def look(self, where: app.Place, name: str, world: World) -> int:
+    def look(self, where: app.Place, name: str, world: World, program: Program) -> int:
         """Answers what is asked; how many things were said or typed."""
         if self.drawn.random() >= self.diligence:
             return 0
@@ -42,12 +44,12 @@ class People:
         journal = app.open_journal(where.state / name, world.clock, create=False)
         try:
             if journal.path is not None:
-                self._answer(journal)
+                self._answer(journal, program)
         finally:
             journal.close()
         return len(self.said) - before
 
-    def _answer(self, journal: Journal) -> None:
+    def _answer(self, journal: Journal, program: Program) -> None:
         asked: dict[tuple[str, str], list[ParkedRow]] = {}
         for each in standing.standing_still(journal):
             if each.answer:
@@ -62,7 +64,7 @@ class People:
                 typed = str(each.ask.get("typed") or "") if verb == "approve" else ""
                 named.setdefault(typed, []).append(each.row)
             for typed, names in named.items():
-                self._say(journal, verb, task, names, typed)
+                self._say(journal, verb, task, names, typed, program)
 
     def _verb(self, each: ParkedRow) -> str:
         if each.phase == "asking":
@@ -74,9 +76,13 @@ class People:
         if each.phase == "failed":
             self._retried[each.task, each.row] += 1
             return "retry" if self._retried[each.task, each.row] <= RETRIES else "waive"
+        if (each.phase, each.what) == ("blocked", "unknown"):
+            if (each.task, each.row) in self._lacking:
+                return "waive"
+            self._lacking.add((each.task, each.row))
         return ""
 
-    def _say(self, journal: Journal, verb: str, task: str, rows: list[str], typed: str) -> None:
+    def _say(self, journal: Journal, verb: str, task: str, rows: list[str], typed: str, program: Program) -> None:
         given: Mapping[str, Any] = {"task": task, "rows": rows, "by": "people"}
         try:
             match verb:
@@ -89,7 +95,8 @@ class People:
                 case "retry":
                     words.retry(journal, **given, reason="looked at it")
                 case "waive":
-                    words.waive(journal, **given, reason="still fails after two tries")
+                    words.waive(journal, **given, reason="still fails after two tries", program=program,
+                                with_followers=True)
                     self.given_up.update(row for row in rows if "@" in row)
         except Refusal as refusal:
             self.refused.append(f"{verb} «{task}» {rows[:3]}: {refusal.problem.summary}; {refusal.problem.found}")

@@ -148,7 +148,7 @@ class Story(Stage):
 
     def _people(self) -> int:
         with self.machine.process("person") as (_, world):
-            said = self.people.look(self.where, self.name, world)
+            said = self.people.look(self.where, self.name, world, self.program)
         for words in self.people.said[len(self.people.said) - said:] if said else ():
             self.observer.note("person", words)
         self.awaited = bool(said) or self.people.diligence < 1.0 or bool(self.people.given_up)
