@@ -6,7 +6,7 @@ takes what the events hold and expects nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -82,6 +82,8 @@ class Lines:
             reason = str(fields.get("reason") or fields.get("what") or "")
             self._add(event, str(fields.get("phase") or "parked") + ":",
                       reason + (f" (until {moment(until)})" if until else ""))
+        elif event.kind == "watching":
+            self.screen.lines(watched(event))
         elif event.kind == "waiting":
             self._flush()
             until = fields.get("until")
@@ -157,6 +159,8 @@ class LiveTable:
             sign = SIGNS.get(str(event.fields.get("verb")), "!")
             reason = f": {event.fields['reason']}" if event.fields.get("reason") else ""
             self._last = [*self._last[-5:], visible(f"{sign} {event.row}  {task_name(event.task)}{reason}")]
+        elif event.kind == "watching":  # before the run has begun, and its table
+            self.screen.lines(watched(event))
         elif event.kind == "waiting":
             self._count()
             until, persons = event.fields.get("until"), event.fields.get("persons")
@@ -213,6 +217,15 @@ class LiveTable:
             drawn.add_row(Text(visible(play)), *(f"{phases[name]:,}" if phases.get(name) else "·" for name in heads))
         room = max(1, height - len(shown) - 2)
         return Group(drawn, Text("\n".join(shorten(line, width - 1) for line in last[-room:])))
+
+
+def watched(event: Event) -> Iterator[str]:
+    """Why nothing happens yet: another holder is watched for another sign of life (docs/design.md, The journal)."""
+    by = event.fields["holder"]
+    yield from wrap(
+        f"{moment(event.at)}  {by.get('who', 'somebody')} on {by.get('host', 'an unknown host')}, process "
+        f"{by.get('pid', '?')}, holds this migration, and its last sign of life is of a time that has not come yet. "
+        f"Watched for another one until {event.fields['until']:%H:%M:%S} UTC.")
 
 
 def task_name(label: str) -> str:

@@ -32,7 +32,7 @@ from engine.run.act import EACH_ROWS, HANDED_LOOK, Acting
 from engine.run.floor import ActJob, JudgeJob, Parked, ReadJob, stands_still
 from engine.run.graph import Selection
 from engine.run.journal import Journal, Record
-from engine.run.lease import HEARTBEAT_SECONDS, holder
+from engine.run.lease import HEARTBEAT_SECONDS, announced, holder
 from engine.run.plan import MEANING_BYTES, Preview
 from engine.run.preflight import Preflight, judge, judge_clock
 from engine.run.stand import Seen, Word, compare, look_at, read
@@ -396,7 +396,7 @@ def run(program: Program, site: Site, journal: Journal, world: World, *, selecti
     only what was consented before is done. Raises Refusal (locked, preflight, budget, stale plan, journal),
     Invalid, or Fault when the first reading already fails.
     """
-    journal.hold(holder(world))
+    journal.hold(holder(world), announced(listener, world))
     site.before_call = journal.confirm
     pulse = world.pulse(HEARTBEAT_SECONDS, journal.heartbeat)
     try:

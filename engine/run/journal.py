@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -150,14 +150,16 @@ class Journal:
 
     # ------------------------------------------------------------------------------------------ the lease
 
-    def hold(self, holder: Mapping[str, str]) -> int:
+    def hold(self, holder: Mapping[str, str],
+             watching: Callable[[Mapping[str, str], datetime], None] = lambda held_by, until: None) -> int:
         """Become the one that acts; returns the fence. `holder`: who, host, pid, since (all text).
 
         A holder on the same host whose process is gone is replaced at once, any other after `LEASE` without a
         sign of life. Refusal(LOCKED) names who holds it, where and since when. A sign of life from a time that has
-        not come yet tells nothing about when it was given: then the holder is watched for `LEASE` first.
+        not come yet tells nothing about when it was given: then the holder is watched for `LEASE` first, and
+        `watching` is told who it is and until when.
         """
-        watched = self._watch(holder)
+        watched = self._watch(holder, watching)
         with self._transaction():
             fence, beat, kept, at = self._db.execute("SELECT fence, beat, holder, at FROM head").fetchone()
             now = max(at, microseconds(self._clock.now()))
@@ -169,7 +171,8 @@ class Journal:
         self._fence = int(fence) + 1
         return self._fence
 
-    def _watch(self, holder: Mapping[str, str]) -> tuple[int, int] | None:
+    def _watch(self, holder: Mapping[str, str],
+               watching: Callable[[Mapping[str, str], datetime], None]) -> tuple[int, int] | None:
         """Fence and sign of life of a holder whose clock was ahead of ours by more than `LEASE`, and that has given no
         other for as long; None where there is nothing to watch, or it has just shown that it lives."""
         def look() -> tuple[int, int, str, int]:
@@ -182,6 +185,7 @@ class Journal:
         now = microseconds(self._clock.now())
         if not kept or beat <= now + LEASE_MICROSECONDS or replaceable(decode(kept), holder, beat, max(at, now)):
             return None
+        watching(decode(kept), self._clock.now() + LEASE)
         for _ in range(int(LEASE.total_seconds())):
             self._clock.sleep(1.0)
             if look()[:2] != (fence, beat):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 
-from engine.contract import ExitCode, Problem, Refusal
+from engine.contract import Event, ExitCode, Listener, Problem, Refusal
 from engine.world import World
 
 #: A holder that was not heard of for so long may be replaced (safety promise B3).
@@ -28,6 +28,15 @@ def replaceable(old: Mapping[str, str], new: Mapping[str, str], beat: int, now: 
     # two containers may have one name: their process numbers mean nothing to each other
     same_host = all(old.get(name) == new.get(name) for name in ("host", "machine"))
     return now >= beat + LEASE_MICROSECONDS or (same_host and _gone(old.get("pid", "")))
+
+
+def announced(listener: Listener | None, world: World) -> Callable[[Mapping[str, str], datetime], None]:
+    """What tells a run's listener (event `watching`) that it does not stand still for nothing."""
+    def tell(held_by: Mapping[str, str], until: datetime) -> None:
+        if listener is not None:
+            listener(Event("watching", world.clock.now(), fields={"holder": dict(held_by), "until": until}))
+
+    return tell
 
 
 def locked(summary: str, holder: Mapping[str, str]) -> Refusal:

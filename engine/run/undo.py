@@ -33,7 +33,7 @@ from engine.run.chain import Chain, Step
 from engine.run.guards import Verdict
 from engine.run.handing import joined, moved_on, told
 from engine.run.journal import Journal, Record
-from engine.run.lease import HEARTBEAT_SECONDS, holder
+from engine.run.lease import HEARTBEAT_SECONDS, announced, holder
 from engine.run.preflight import check_identity
 from engine.run.showing import kept
 from engine.run.stand import label
@@ -356,7 +356,7 @@ def undo(program: Program, site: Site, journal: Journal, world: World, *, rows: 
     `consent` is shown the preview when it holds steps that nobody has consented to yet. Raises Refusal (locked, wrong
     tenant, everything on hold, unknown rows), or Fault when nothing can be read.
     """
-    journal.hold(holder(world))
+    journal.hold(holder(world), announced(listener, world))
     site.before_call = journal.confirm
     pulse = world.pulse(HEARTBEAT_SECONDS, journal.heartbeat)
     try:

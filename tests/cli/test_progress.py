@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from engine.contract import Event
-from engine.progress import LiveTable
+from engine.progress import Lines, LiveTable
 from engine.run.standing import ParkedRow, Standing, TaskStanding
 from engine.screen import Screen
 
@@ -81,3 +81,14 @@ def test_it_fits(width: int, height: int, plays: int) -> None:
     lines = drawn(live, width, height)
     assert len(lines) <= height and max(map(len, lines)) <= width
     assert lines[-1].rstrip().endswith("…")
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["lines", "live table"])
+def test_a_holder_that_is_watched_is_told_with_the_end_of_it(live: bool) -> None:
+    screen = Screen(io.StringIO(), io.StringIO())
+    shown = table([]) if live else Lines(screen)
+    shown(Event("watching", NOW, fields={
+        "holder": {"who": "olaf", "host": "jump02", "pid": "4711"}, "until": NOW + timedelta(seconds=90)}))
+    assert shown.screen.out.getvalue() == (  # type: ignore[attr-defined]
+        "2026-03-02 02:00 UTC olaf on jump02, process 4711, holds this migration, and its last sign of life\n"
+        "is of a time that has not come yet. Watched for another one until 02:01:30 UTC.\n")

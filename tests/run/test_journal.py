@@ -325,8 +325,10 @@ def test_a_holder_whose_clock_was_years_ahead_locks_nobody_out(tmp_path: Path) -
     first, second = opened(tmp_path, clock=ahead), opened(tmp_path, clock=clock)
     first.hold(ME)
     first.heartbeat()
-    assert second.hold(there) == 2
+    told: list[tuple[str, datetime, datetime]] = []
+    assert second.hold(there, lambda by, until: told.append((by["who"], clock.time, until))) == 2
     assert clock.time - START == LEASE  # so long it was watched
+    assert told == [(ME["who"], START, START + LEASE)]  # and said so before it began
     with pytest.raises(Refusal) as caught:
         first.confirm()
     assert caught.value.exit_code == ExitCode.LOCKED

@@ -107,7 +107,7 @@ class Observer:
         thing, _, verb = name.rpartition(" ")
         if verb in ONCE or (verb == "remove" and thing.startswith("batch/")):
             self.once[name] += 1
-            if self.once[name] > 1 and thing not in self.redone:
+            if self.once[name] > 1 and not self._redone(thing):
                 raise Violation("S4", f"{name} has happened {self.once[name]} times")
         if who in ("plan", "person"):
             if who == "plan":
@@ -130,6 +130,11 @@ class Observer:
                     self._batch_removed(batch)
             case ["conversion", address] if verb == "convert":
                 self._conversion(address)
+
+    def _redone(self, thing: str) -> bool:
+        """Whether a person has said that it was not done, and may be done again. A letter is named by its id."""
+        return thing in self.redone or any(thing.startswith("mail/<mailmove." + ".".join(key.split("/")[:2]) + ".")
+                                           for key in self.redone)
 
     def _intended(self, thing: str) -> bool:
         family, _, rest = thing.partition("/")
