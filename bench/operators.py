@@ -105,8 +105,10 @@ def stop(rig: Rig, on: Scene) -> bool:
     first = on.apply("anna", stop_at_intent=int(intent))
     if not intent:
         on.lab.post("/kill", pid=first.process.pid, at=rig.fate.randint(1, 60), when=rig.fate.choice(WHENS), stop=True)
-    if not _stand(first):  # it had fewer requests to ask, or acts to do: no boundary
+    if not _stand(first) or not on.held_by(first):  # it had fewer requests to ask, or acts to do: no boundary
         rig.rounds -= 1
+        if not first.over:  # it stands still behind its last record: all it has left to do is to end
+            os.kill(first.process.pid, signal.SIGCONT)
         code = rig.ended(first)
         if code != 0:
             on.go_on([first.outcome()])

@@ -15,6 +15,7 @@ from typing import Any
 
 from engine import app
 from engine.cli import main as mailmove
+from engine.contract import Refusal
 from engine.lab import generate
 from engine.laboratory import Lab, Workplace, python
 from engine.people import Person
@@ -70,9 +71,10 @@ class Scene:
 
     def __init__(self, folder: Path, lab: Lab, playbook: Path, inventory: Path) -> None:
         self.folder, self.lab = folder, lab
+        world = World()
+        self.place = app.place(playbook, inventory, folder / "state", world)
         self.words = [str(playbook), "-i", str(inventory), "--state", str(folder / "state")]
         self._runs = 0
-        world = World()
 
         def command(argv: Sequence[str]) -> tuple[int, str, str]:
             out, err = io.StringIO(), io.StringIO()
@@ -105,6 +107,17 @@ class Scene:
     def arrived(self) -> int:
         """Requests so far, of any kind but the clock's."""
         return int(self.lab.get("/counters")["arrived"])
+
+    def held_by(self, process: Apply) -> bool:
+        """Whether it is the one that may act, by the journal."""
+        try:
+            journal = app.reading(self.place, World())
+            try:
+                return (journal.holder(self.now()) or {}).get("pid") == str(process.process.pid)
+            finally:
+                journal.close()
+        except Refusal:  # it stands still in the middle of a write
+            return True
 
     def done_twice(self) -> list[str]:
         history = [json.loads(line) for line in self.command(["history", "-p", *self.words, "--json"])[1].splitlines()]
