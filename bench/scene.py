@@ -86,7 +86,7 @@ class Scene:
     def apply(self, user: str = "anna", *, stop_at_intent: int = 0) -> Apply:
         """stop_at_intent: it stops itself behind so many writes of intents, before the requests these announce."""
         self._runs += 1
-        stopping = ("bench.dying_engine", str(self.folder / f"intents-{self._runs}"), str(stop_at_intent), "stopped")
+        stopping = ("bench.dying_engine", str(stop_at_intent))
         return Apply(self.words, self.folder / f"apply-{self._runs}.jsonl", user,
                      stopping if stop_at_intent else ("engine",))
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Protocol
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -36,20 +36,51 @@ def python(environment: Mapping[str, str]) -> dict[str, str]:
     return {**without_secrets(environment), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
+class Running(Protocol):
+    """A child process, as subprocess.Popen has it. `stdout`: to be read, where it was asked for."""
+
+    pid: int
+
+    @property
+    def stdout(self) -> IO[bytes] | None: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class Start(Protocol):
+    """Starts `python -m WORDS`. stdout None: it is to be read; stderr None: it goes where stdout goes."""
+
+    def __call__(self, words: Sequence[str], stdout: IO[bytes] | None, stderr: IO[bytes] | None,
+                 environment: Mapping[str, str]) -> Running: ...
+
+
+def process(words: Sequence[str], stdout: IO[bytes] | None, stderr: IO[bytes] | None,
+            environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """A fresh interpreter: a Start."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", *words], stdin=subprocess.DEVNULL, stdout=stdout or subprocess.PIPE,
+        stderr=stderr or subprocess.STDOUT, env=python(environment))
+
+
 class Lab:
     """One running lab. A context manager: leaving it stops the process."""
 
     def __init__(self, folder: Path, organisation: Mapping[str, Any], *, seed: int, faults: str,
-                 environment: Mapping[str, str]) -> None:
+                 environment: Mapping[str, str], start: Start = process) -> None:
         """Starts it and waits until it listens. Raises LabFailed with what it said when it does not."""
         self.folder = folder
         description = folder / "organisation.json"
         description.write_text(json.dumps(organisation), encoding="utf-8")
         self._errors: IO[bytes] = (folder / "lab.log").open("wb")
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine.lab", "--organisation", str(description), "--folder", str(folder),
-             "--seed", str(seed), "--gated", "--faults", faults],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors, env=python(environment))
+        self.process = start(
+            ["engine.lab", "--organisation", str(description), "--folder", str(folder), "--seed", str(seed), "--gated",
+             "--faults", faults], None, self._errors, environment)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:

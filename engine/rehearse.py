@@ -9,11 +9,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
 from argparse import Namespace
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -22,7 +20,7 @@ from typing import IO, Any
 
 from engine import app, report
 from engine.contract import Event, ExitCode, Problem, Refusal
-from engine.laboratory import Lab, Workplace, python
+from engine.laboratory import Lab, Start, Workplace, process
 from engine.people import Person
 from engine.progress import Lines
 from engine.screen import Screen, plain
@@ -175,20 +173,20 @@ def _copy(source: Path, name: str, target: Path) -> None:
 
 
 class Engine:
-    """One `mailmove apply` as a child process, its events read from a file as they come."""
+    """One `mailmove apply` or `undo` as a child process, its events read from a file as they come."""
 
     def __init__(self, words: Sequence[str], output: Path, environment: Mapping[str, str],
-                 entry: Sequence[str] = ("engine",)) -> None:
+                 start: Start = process) -> None:
         self._out: IO[bytes] = output.open("wb")
         self.output = output
-        self.process = subprocess.Popen([sys.executable, "-P", "-m", *entry, "apply", *words],
-                                        stdin=subprocess.DEVNULL, stdout=self._out, stderr=subprocess.STDOUT,
-                                        env=python(environment))
+        self.process = start(["engine", *words], self._out, None, environment)
         self._in = output.open("rb")
         self._half = b""
         self.outcome: Mapping[str, Any] = {}
         #: it has said that it waits, and not that it goes on
         self.waits = False
+        #: it says so: an undo does not
+        self.tells = words[0] != "undo"
         self.last: deque[str] = deque(maxlen=LAST_WORDS_MAX)
 
     def events(self) -> Iterator[Mapping[str, Any]]:
@@ -232,9 +230,9 @@ class Stage:
     kills: list[Kill]
     screen: Screen | None
     world: World
-    #: the module that is started, with words of its own before `apply`
-    entry: Sequence[str] = ("engine",)
-    #: how often that entry kills itself
+    #: starts an engine
+    start: Start = process
+    #: how many engines more may be killed by somebody else than the lab
     deaths: int = 0
     #: requests that were asked before the first run
     before: int = 0
@@ -268,7 +266,8 @@ class Stage:
         self.alive = None
         # It may wait, for a read that a fault spoils is tried again later; what it may not is change or ask anything.
         engine, code, _ = self._run(lambda: 0)
-        self.result.again_changed = engine.outcome.get("changed") if code == ExitCode.CONVERGED else -1
+        changed = engine.outcome.get("changed", engine.outcome.get("undone"))
+        self.result.again_changed = changed if code == ExitCode.CONVERGED else -1
         self.result.again_same = before == (self.lab.get("/state/digest"), self.lab.get("/counters")["moved"])
         self.result.digest = str(_digest(before[0]))
         if code != ExitCode.CONVERGED:
@@ -307,7 +306,7 @@ class Stage:
     def _engine(self) -> Engine:
         self.result.runs += 1
         engine = Engine([*self.words, "--yes", "--json", "--wait"], self.folder / f"engine-{self.result.runs}.jsonl",
-                        self.world.environment, self.entry)
+                        self.world.environment, self.start)
         done = self.requests()
         while self.kills and self.kills[0].at <= done:
             self.kills.pop(0)  # already behind us
@@ -320,7 +319,7 @@ class Stage:
         while engine.process.poll() is None:
             self._tell(engine)
             # It says that it waits just before it does.
-            pending = self.lab.get("/clock/pending")["waiting"] if engine.waits else None
+            pending = self.lab.get("/clock/pending")["waiting"] if engine.waits or not engine.tells else None
             if pending is None:
                 SystemClock().sleep(LOOK_SECONDS)
                 continue
@@ -362,20 +361,21 @@ class Stage:
 
 def rehearse(migration: app.Migration, *, seed: int, faults: str, kills: Sequence[Kill], folder: Path,
              extra_vars: Mapping[str, str], screen: Screen | None, world: World,
-             outside: Mapping[str, Any] | None = None, entry: Sequence[str] = ("engine",),
-             deaths: int = 0) -> Rehearsal:
+             outside: Mapping[str, Any] | None = None, start: Start = process, deaths: int = 0,
+             undo: Sequence[str] = ()) -> Rehearsal:
     """The whole migration in `folder`. Raises LabFailed when the lab does, Refusal when the person is stuck.
 
     outside: real servers that stand in for the lab's own, as the lab's description names them (docs/lab.md).
-    entry, deaths: for rigs, the module that runs the engine, and how often it kills itself on the way.
+    start, deaths: for rigs, what starts lab and engines, and how many engines may be killed by others than the lab.
+    undo: words of `mailmove undo`, carried out once the migration is done. The result is then the undo's.
     """
     from engine.cli import main
 
     begun = SystemClock().now()
     described = {**organisation(migration), "outside": dict(outside or {})}
-    with Lab(folder, described, seed=seed, faults=faults, environment=world.environment) as lab:
+    with Lab(folder, described, seed=seed, faults=faults, environment=world.environment, start=start) as lab:
         inventory = write_inventory(migration.place.inventory, lab.ready, folder)
-        start = datetime.fromisoformat(lab.get("/clock")["now"])
+        opened = datetime.fromisoformat(lab.get("/clock")["now"])
         playbook, files = str(migration.place.playbook), ["-i", str(inventory), "--state", str(folder / "state")]
 
         def command(argv: Sequence[str]) -> tuple[int, str, str]:
@@ -393,18 +393,22 @@ def rehearse(migration: app.Migration, *, seed: int, faults: str, kills: Sequenc
             screen.lines(report.plan_text(preview))
             screen.line()
         stage = Stage(
-            lab, person, [playbook, *files, *extra], folder, sorted(kills, key=lambda kill: kill.at), screen, world,
-            before=lab.get("/counters")["arrived"], entry=entry, deaths=deaths)
-        result = stage.result
+            lab, person, ["apply", playbook, *files, *extra], folder, sorted(kills, key=lambda kill: kill.at), screen,
+            world, before=lab.get("/counters")["arrived"], start=start, deaths=deaths)
+        result, before_undo = stage.result, Counter[str]()
         result.exit_code = stage.perform()
-        result.virtual_seconds = (datetime.fromisoformat(lab.get("/clock")["now"]) - start).total_seconds()
+        if undo and result.exit_code == ExitCode.CONVERGED:
+            before_undo = Counter(lab.get("/counters")["effects"])
+            stage.words, stage.alive = ["undo", *undo, *words, *extra], None
+            result.exit_code = stage.perform()
+        result.virtual_seconds = (datetime.fromisoformat(lab.get("/clock")["now"]) - opened).total_seconds()
         if result.exit_code == ExitCode.CONVERGED:
             stage.again()
         counters = lab.get("/counters")
         result.requests, result.said = stage.requests(), len(person.said)
         history = [json.loads(line) for line in command(["history", *words, "--json"])[1].splitlines()]
         result.changed = sum(record["kind"] == "settled" and record["body"]["acted"] for record in history)
-        result.twice = list(twice(counters["effects"], history))
+        result.twice = list(twice(Counter(counters["effects"]) - before_undo, history))
         status = person.status()
         result.tasks, result.parked = list(status["tasks"]), list(status["parked"])
         if not result.digest:

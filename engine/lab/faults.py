@@ -288,8 +288,8 @@ class Faults:
             raise ValueError(f"when: {when!r} is not before, after or answered")
         self._kill = Kill(pid, self.requests + max(1, at), when, stop)  # type: ignore[arg-type]
 
-    async def arrived(self) -> None:
-        """A request of any protocol has arrived; nothing has been done about it yet.
+    async def arrived(self, what: str = "") -> None:
+        """A request of any protocol has arrived; nothing has been done about it yet. `what`: it, for rigs that name it.
 
         Raises Killed when its sender was killed just now: the request is as if it had never left.
         """

@@ -120,7 +120,7 @@ async def serve(handler: Handler, host: str, context: ssl.SSLContext | None,
     async def carry(request: web.Request) -> web.StreamResponse:
         body = await request.read()
         try:
-            await faults.arrived()
+            await faults.arrived(f"{request.method} {request.path_qs}")
         except ConnectionAbortedError:
             return _cut(request)
         faults.heard = as_sent(request.method, request.path_qs, request.headers, body)

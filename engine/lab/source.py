@@ -44,7 +44,7 @@ class Traffic:
         `refuse(verdict, seconds)` words a request that is not looked at: "throttle", "unavailable", or else the words
         themselves, which repeat what was `heard`.
         """
-        await self._faults.arrived()
+        await self._faults.arrived(kind)
         self._faults.heard = heard
         if (echoed := self._faults.echoed(kind)) is not None:
             return refuse(echoed[1], 0)

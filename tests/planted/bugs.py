@@ -20,6 +20,7 @@ RIGS: dict[str, tuple[str, ...]] = {
     "writes": ("bench.journal_writes", "--draw", "40"),
     "limits": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/run/test_guard_limits.py"),
     "stop": ("bench.operators", "stop", "--rounds", "6"),
+    "kills": ("bench.kill_matrix", "--playbook", "staged-2007", "--draw", "400", "--stop"),
     "calls": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/connections/test_http_drawn.py"),
 }
 
@@ -84,6 +85,8 @@ BUGS: list[Bug] = [
         "if effect == \"create\" and one.state is None and now < since + VISIBILITY_BOUND:", "if False:", "any"),
     Bug("a letter in doubt is sent again", "protocol", _RUN,
         'if past is not None and past.last == "intent" and template.module.effect == "send":', "if False:", "any"),
+    Bug("a letter in doubt is sent again after a kill", "protocol", _RUN,
+        'if past is not None and past.last == "intent" and template.module.effect == "send":', "if False:", "kills"),
     Bug("done is believed without a look", "protocol", _ACT,
         'if one.diff is None or (template.module.reads == "journal" and one.state is not None):', "if True:", "any"),
     Bug("a refused act counts as accepted", "protocol", _ACT, '"ok": False, "fault": _fault(answer)}',

@@ -1,0 +1,1 @@
+"""The kill matrix: `python -m bench.kill_matrix --help`."""
