@@ -12,7 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO
 
-from bench.kill_matrix.ledger import Ledger, point, said, whens
+from bench.kill_matrix.ledger import AFTER, ANSWERED, BEFORE, Ledger, point, said, whens
 from bench.kill_rig import violations
 from bench.warm_start import Forked, WarmStart
 from engine import app
@@ -42,6 +42,9 @@ PLAYBOOKS = {
     "cutover-2013": Subject("cutover", "2013", 1)}
 MAILBOXES = 3
 SEED = 1
+#: Whether it is a write, and how the point lies to it → in words.
+BOUNDARIES = {(False, BEFORE): "before a request", (False, AFTER): "before its answer",
+              (False, ANSWERED): "behind its answer", (True, BEFORE): "before a write", (True, AFTER): "behind it"}
 #: Passes in a row that meet no point. (An engine may end by itself before it can be killed behind its last answer.)
 FRUITLESS_MAX = 3
 #: More kills than a pass can have points.
@@ -193,6 +196,5 @@ def run(matrix: Matrix, points: Sequence[str], *, stop: bool) -> tuple[int, int,
 
 def kinds(points: Sequence[str]) -> str:
     """How many of each kind of boundary."""
-    counts = Counter((each.startswith("write "), each.rpartition(" | ")[2]) for each in points)
-    return ", ".join(f"{count:,} {when} a {'write' if write else 'request'}"
-                     for (write, when), count in sorted(counts.items()))
+    counts = Counter(BOUNDARIES[each.startswith("write "), each.rpartition(" | ")[2]] for each in points)
+    return ", ".join(f"{counts[boundary]:,} {boundary}" for boundary in BOUNDARIES.values())
