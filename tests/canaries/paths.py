@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.connections.batch_csv import read
+from tests.canaries.canaries import Canary
 from tests.canaries.stage import PLAYBOOK, Stage, write_list
 
 
@@ -425,6 +427,16 @@ def lists(stage: Stage, form: str) -> None:
     write_list(stage.home / "shown.csv", {"anna": stage.canaries[-1].value})
     stage.run("inventory", "convert", "shown.csv", "--out", "secrets/again.csv", "--federated", "contoso.com")
     (stage.secrets / "again.csv").unlink(missing_ok=True)
+
+
+@path("initial passwords are made", count=1)
+def made_passwords(stage: Stage, form: str) -> None:
+    write_list(stage.home / "shown.csv", {"anna": "", "ben": ""})
+    stage.run("inventory", "convert", "shown.csv", "--out", "secrets/again.csv", "--passwords", "secrets/told.csv")
+    told = stage.secrets / "told.csv"
+    stage.canaries[:0] = [Canary("made password", each.password or "") for each in read(told).members]
+    told.unlink()
+    (stage.secrets / "again.csv").unlink()
 
 
 def _quoted(text: str) -> str:
