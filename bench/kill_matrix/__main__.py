@@ -2,7 +2,7 @@
 
     python -m bench.kill_matrix                                          # every point of all six
     python -m bench.kill_matrix --playbook staged-2007 --part 2/3        # of one, every third from the second
-    python -m bench.kill_matrix --draw 60 --seed 1                       # sixty points of three of them, drawn
+    python -m bench.kill_matrix --draw 60 --seed 1                       # sixty points of two of them, drawn
     python -m bench.kill_matrix --playbook cutover-2010 --at 3f9a1c2b    # one point, as a violation names it
 
 An undisturbed rehearsal enumerates the acts: requests that reach the lab and writes of the journal, named as
@@ -27,11 +27,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bench.kill_matrix.ledger import context
 from bench.kill_matrix.matrix import PLAYBOOKS, Matrix, identity, kinds, run
 from bench.warm_start import WarmStart
 
 #: Playbooks among which few points are drawn.
-DRAWN_PLAYBOOKS = 3
+DRAWN_PLAYBOOKS = 2
 
 
 def chosen(names: Sequence[str], given: argparse.Namespace, fate: random.Random, matrices: Iterator[Matrix],
@@ -43,10 +44,20 @@ def chosen(names: Sequence[str], given: argparse.Namespace, fate: random.Random,
             yield matrix, [each for each in points if identity(each) in given.at]
         elif given.draw:
             share = given.draw // len(names) + (number < given.draw % len(names))
-            yield matrix, fate.sample(points, min(share, len(points)))
+            yield matrix, drawn(points, share, fate)
         else:
             part, parts = given.part
             yield matrix, points[part - 1::parts]
+
+
+def drawn(points: Sequence[str], count: int, fate: random.Random) -> list[str]:
+    """So many of them, a second behind the same write only when there is one behind each: few passes meet them."""
+    rounds: dict[str, int] = {}
+    shuffled = []
+    for each in fate.sample(points, len(points)):
+        rounds[context(each)] = rounds.get(context(each), 0) + 1
+        shuffled.append((rounds[context(each)], each))
+    return [each for _, each in sorted(shuffled, key=lambda one: one[0])[:count]]
 
 
 def fraction(text: str) -> tuple[int, int]:

@@ -39,6 +39,12 @@ def whens(act: str) -> tuple[str, ...]:
     return (BEFORE, AFTER) if act.startswith("write ") else (BEFORE, AFTER, ANSWERED)
 
 
+def context(named: str) -> str:
+    """What the act of this point lies behind; a write lies behind nothing but itself."""
+    act = named.rpartition(" | ")[0]
+    return act if act.startswith("write ") else act.partition(" behind ")[2]
+
+
 def said(records: Sequence[Record]) -> str:
     """A write of the journal in words: its first record, and how many more there are."""
     first = records[0]

@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from bench.kill_matrix.ledger import AFTER, BEFORE, CONTEXT_BYTES, WAITING, Ledger, Requests, point, said, whens
+from bench.kill_matrix.ledger import (
+    AFTER,
+    BEFORE,
+    CONTEXT_BYTES,
+    WAITING,
+    Ledger,
+    Requests,
+    context,
+    point,
+    said,
+    whens,
+)
 from engine.run.journal import Record
 
 
@@ -61,3 +72,8 @@ def test_a_write_is_told_by_its_first_record() -> None:
 def test_a_write_has_no_answer() -> None:
     assert whens("write ended #1") == ("before", "after")
     assert whens("GET /users 1 behind ended #1") == ("before", "after", "answered")
+
+
+def test_the_context_of_a_point() -> None:
+    assert context(point("GET /users 2 behind settled a #1", AFTER)) == "settled a #1"
+    assert context(point("write settled a #1", BEFORE)) == "write settled a #1"
