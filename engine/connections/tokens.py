@@ -31,7 +31,7 @@ from engine.connections.http import (
 )
 from engine.connections.redaction import redacted, remember
 from engine.connections.secrets import Secret
-from engine.contract import Denied, Rejected, Unreachable
+from engine.contract import Denied, ExitCode, Problem, Refusal, Rejected, Unreachable
 
 if TYPE_CHECKING:
     from engine.connections import Site
@@ -70,18 +70,20 @@ class Tokens:
         self._session: _Session | None = None
 
     def current(self) -> str:
-        """A token that has not ended. Raises Denied (the account), Unreachable (the authority)."""
+        """A token that has not ended, of the tenant that the inventory pins.
+
+        Raises Denied (the account), Unreachable (the authority); Refusal (exit 5) where the sign-in service has given
+        one of another tenant: nothing is ever asked with it (invariant S16).
+        """
         with self._lock:
             return self._acquire()
 
     def roles(self) -> frozenset[str]:
         """The application rights in the token (claim `roles`). Raises Rejected for one that cannot be read."""
-        payload = self.current().split(".")
-        try:
-            claims = json.loads(base64.urlsafe_b64decode(payload[1] + "=" * (-len(payload[1]) % 4)))
-            return frozenset(map(str, claims.get("roles") or ()))
-        except (IndexError, ValueError, AttributeError):
-            raise Rejected(self._connection, "the token is not one whose rights can be read") from None
+        claims = _claims(self.current())
+        if claims is None:
+            raise Rejected(self._connection, "the token is not one whose rights can be read")
+        return frozenset(map(str, claims.get("roles") or ()))
 
     def renew(self, refused: str, claims: str | None = None) -> None:
         """A service refused this token: the next one is new, however many threads were refused with it.
@@ -120,8 +122,21 @@ class Tokens:
         if not isinstance(token, str):
             self._refused(answer)
         remember(token, f"access token of {self._connection}", passing=True)
+        if token != self._token:
+            self._demand_our_tenant(token)
         self._token, self._claims = str(token), None
         return self._token
+
+    def _demand_our_tenant(self, token: str) -> None:
+        """By its claim `tid`; of a token that cannot be read, the preflight's look at the organisation has to do."""
+        wanted = str(self._site.settings["tenant"]["id"]).lower()
+        found = str((_claims(token) or {}).get("tid") or wanted).lower()
+        if found != wanted:
+            raise Refusal(ExitCode.REFUSED, Problem(
+                "this is another tenant", next_command="mailmove doctor",
+                found=f"the inventory pins {wanted}; the sign-in service gave {self._connection} a token of {found}. "
+                      "Nothing was asked with it.",
+                remedy=f"Check the authority of the connection {self._connection}, or tenant: id in the inventory."))
 
     def _refused(self, answer: Mapping[str, Any]) -> None:
         code = str(answer.get("error") or "")
@@ -203,6 +218,16 @@ class _Session:
             raise Unreachable(self._connection, f"no token: the sign-in service answers {code}", code=code,
                               retry_after=retry_after(response.headers, self._clock.now()))
         return response
+
+
+def _claims(token: str) -> Mapping[str, Any] | None:
+    """What a JSON Web Token says (RFC 7519), unverified: it is ours to use, not to trust. None for another form."""
+    payload = token.split(".")
+    try:
+        found = json.loads(base64.urlsafe_b64decode(payload[1] + "=" * (-len(payload[1]) % 4)))
+    except (IndexError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _demand_rsa(pem: str) -> None:

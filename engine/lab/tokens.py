@@ -31,13 +31,16 @@ class Tokens:
                  counters: Counters, roles: Sequence[str] = ROLES) -> None:
         self._roles = list(roles)
         self.tenant_id = tenant_id
+        #: whose tokens are given out – another tenant's where a story says so – and whose the last request came with
+        self.issues_for = self.came_for = tenant_id
         self.client_id = client_id
         self._secret = client_secret
         self._clock = clock
         self._gate = Gate(faults, counters, lambda code, text: {  # RFC 6749, section 5.2
             "error": "invalid_client" if code == "BadRequest" else "temporarily_unavailable",
             "error_description": f"AADSTS90033: {text}"})
-        self._issued: dict[str, tuple[str, datetime]] = {}
+        #: token → the service it is for, when it ends, its tenant
+        self._issued: dict[str, tuple[str, datetime, str]] = {}
 
     def refusal(self, request: Request, public_origin: str) -> Response | None:
         """Why a request's token is not taken (401), or None. Its audience is the service's public or own origin."""
@@ -45,7 +48,7 @@ class Tokens:
         found = self._issued.get(token) if kind.lower() == "bearer" else None
         if found is None:
             return _unauthorized("Access token is missing or malformed.")
-        resource, ends = found
+        resource, ends, self.came_for = found
         if resource not in (public_origin, request.origin):
             return _unauthorized("Access token validation failure. Invalid audience.")
         if self._clock.now() >= ends:
@@ -59,7 +62,8 @@ class Tokens:
     def revoke(self) -> None:
         """No token given out so far is taken any more."""
         now = self._clock.now()
-        self._issued = {token: (resource, min(ends, now)) for token, (resource, ends) in self._issued.items()}
+        self._issued = {token: (resource, min(ends, now), tenant)
+                        for token, (resource, ends, tenant) in self._issued.items()}
 
     def handle(self, request: Request) -> Response:
         """OpenID metadata, keys, and the token endpoint of one tenant."""
@@ -106,15 +110,15 @@ class Tokens:
         resource = f"{address.scheme}://{address.netloc}"
         now = self._clock.now()
         token = self._mint(resource, now)
-        self._issued[token] = (resource, now + timedelta(seconds=TOKEN_SECONDS))
+        self._issued[token] = (resource, now + timedelta(seconds=TOKEN_SECONDS), self.issues_for)
         return answer(200, {"token_type": "Bearer", "expires_in": TOKEN_SECONDS - 1,
                             "ext_expires_in": TOKEN_SECONDS - 1, "access_token": token},
                       {"Cache-Control": "no-store"})
 
     def _mint(self, resource: str, now: datetime) -> str:
         seconds = int((now - _EPOCH).total_seconds())
-        claims = {"aud": resource, "tid": self.tenant_id, "appid": self.client_id, "roles": self._roles, "iat": seconds,
-                  "nbf": seconds, "exp": seconds + TOKEN_SECONDS, "uti": str(len(self._issued))}
+        claims = {"aud": resource, "tid": self.issues_for, "appid": self.client_id, "roles": self._roles,
+                  "iat": seconds, "nbf": seconds, "exp": seconds + TOKEN_SECONDS, "uti": str(len(self._issued))}
         signed = ".".join(_encoded(json.dumps(each).encode()) for each in ({"typ": "JWT", "alg": "RS256"}, claims))
         return f"{signed}.{_encoded(hmac.digest(self._secret.encode(), signed.encode(), hashlib.sha256))}"
 

@@ -54,6 +54,8 @@ class Cloud:
         self.sign_in_busy = 0
         self.signed: list[Seen] = []
         self.lasts_seconds = 3600
+        #: the token that is given out; "": one with a number
+        self.gives = ""
         self.date = ""
         self.refusal = "AADSTS7000215: correct horse?"
         self.secret = "correct horse"
@@ -91,8 +93,8 @@ class Cloud:
             if self.secret and f"client_secret={self.secret.replace(' ', '+')}" not in str(seen.body):
                 return Reply(401, {"error": "invalid_client", "error_description": self.refusal}, dated)
             self.tokens += 1
-            return Reply(200, {"access_token": f"token-number-{self.tokens}", "expires_in": self.lasts_seconds,
-                               "token_type": "Bearer"}, dated)
+            return Reply(200, {"access_token": self.gives or f"token-number-{self.tokens}", "token_type": "Bearer",
+                               "expires_in": self.lasts_seconds}, dated)
         self.seen.append(seen)
         return self.answer(seen)
 

@@ -20,7 +20,7 @@ from engine.connections import Site
 from engine.connections.http import Http
 from engine.connections.secrets import Secret
 from engine.connections.tokens import Tokens
-from engine.contract import Denied, Unreachable
+from engine.contract import Denied, ExitCode, Refusal, Unreachable
 from engine.world import StillClock, World
 from tests.connections.cloud_server import TENANT, Cloud, Reply, Seen, running
 
@@ -200,3 +200,23 @@ def test_no_sign_in_service_is_unreachable(cloud: Cloud) -> None:
     where = site(cloud, authority="https://127.0.0.1:1")
     with pytest.raises(Unreachable, match="at the sign-in service"):
         tokens(cloud, where).current()
+
+
+def test_a_token_of_another_tenant_is_refused_and_nothing_is_asked_with_it(cloud: Cloud) -> None:
+    def token(**claims: str) -> str:
+        return "e30." + base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=") + ".x"
+
+    where = site(cloud)
+    http = Http("graph", cloud.settings(), where)
+    http.tokens = tokens(cloud, where)
+    cloud.answer = lambda _: Reply(200, {})
+    for good in (token(tid=TENANT.upper()), token(aud="no tid"), "opaque"):
+        cloud.gives = good
+        assert http.call("GET", f"{cloud.origin}/v1.0/users", write=False).status == 200
+        http.tokens.renew(good)
+    cloud.gives, before = token(tid="99999999-1111-2222-3333-444444444444"), len(cloud.seen)
+    with pytest.raises(Refusal) as refused:
+        http.call("POST", f"{cloud.origin}/v1.0/users", write=True, body={})
+    assert refused.value.exit_code == ExitCode.REFUSED
+    assert "gave graph a token of 99999999-1111-2222-3333-444444444444" in refused.value.problem.found
+    assert len(cloud.seen) == before

@@ -71,6 +71,7 @@ class Observer:
 
     def __post_init__(self) -> None:
         self.lab.counters.heard = self.hear
+        self.tenant = self.lab.tenant.id
         for domain in self.lab.organisation.domains:
             self.ttl[domain] = (self._mx(domain)[1], None)
 
@@ -109,6 +110,9 @@ class Observer:
             self.once[name] += 1
             if self.once[name] > 1 and not self._redone(thing):
                 raise Violation("S4", f"{name} has happened {self.once[name]} times")
+        came = self.lab.tokens.came_for
+        if who and self.lab.counters.handling.startswith(("graph", "exo")) and came != self.tenant:
+            raise Violation("S16", f"{name} with a token of the tenant {came}; {self.tenant} is the pinned one")
         if who in ("plan", "person"):
             if who == "plan":
                 raise Violation("S8", f"a preview changed something: {name}")

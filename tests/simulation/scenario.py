@@ -21,6 +21,7 @@ HORIZON_DAYS = 90.0
 TROUBLES = {
     "kill": 5, "kill in recovery": 2, "disk full": 2, "clock jump": 1, "name servers differ": 2, "storm": 2,
     "tokens revoked": 2, "second operator": 2, "edit": 2, "absence": 1, "hire": 1, "poisoned": 3, "preview": 2,
+    "other tenant": 1,
 }
 #: After these the organisation may rightly end otherwise than without them.
 CHANGE_THE_END = frozenset({"hire", "poisoned", "absence", "clock jump", "edit"})
@@ -38,6 +39,7 @@ class Trouble:
     name servers differ          much: seconds that the second one lags behind; lasts: hours
     storm                        much: share of requests that are throttled; lasts: hours. It begins with tokens revoked
     tokens revoked               none that was given out so far is taken any more
+    other tenant                 step: from there on all tokens are revoked, and new ones another tenant's; lasts: hours
     absence                      much: days in which nobody runs anything
     hire, poisoned               much: draws the mailbox
     edit                         much: which of EDITS
@@ -134,6 +136,8 @@ def _troubles(drawn: random.Random, size: int) -> list[Trouble]:
                     found.append(Trouble(kind, day, much=0.3 + 0.5 * much, lasts=min(lasts, 6)))
                 case "hire":
                     found.append(Trouble(kind, day / 5, much=much))
+                case "other tenant":
+                    found.append(Trouble(kind, step=step, lasts=lasts / 2))
                 case "absence":
                     found.append(Trouble(kind, day, much=drawn.choice((3, 14, 35, 61))))
                 case _:

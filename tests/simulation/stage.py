@@ -27,6 +27,7 @@ from tests.simulation.scenario import EDITS, FAULTS_END_DAY, Scenario, Trouble
 #: What an edited playbook says otherwise, without meaning another thing.
 RENAMED = ("- name: The batch is started", "- name: The batch has been started")
 TIMEOUT = ("timeout: 72 hours", "timeout: 70 hours")
+OTHER_TENANT = "0ther000-1111-2222-3333-444444444444"
 APPENDED = """
 - name: Afterwards
   targets: organisation
@@ -80,6 +81,7 @@ class Stage:
         self.seconds = sorted(each.step for each in scenario.troubles if each.kind == "second operator")
         self.recoveries = [each.step for each in scenario.troubles if each.kind == "kill in recovery"]
         self.full = [each for each in scenario.troubles if each.kind == "disk full"]
+        self.led_astray = [each for each in scenario.troubles if each.kind == "other tenant"]
         self.previews = sum(each.kind == "preview" for each in scenario.troubles)
         self.edits: list[str] = []
         self.absent_until: datetime | None = None
@@ -161,6 +163,10 @@ class Stage:
                 lab.clock.at(ends, lambda: setattr(lab.faults, "level", Level() if self.calm else self.scenario.level))
             case "absence":
                 self.absent_until = lab.clock.now() + timedelta(days=trouble.much)
+            case "other tenant":
+                lab.tokens.revoke()
+                lab.tokens.issues_for = OTHER_TENANT
+                lab.clock.at(ends, lambda: setattr(lab.tokens, "issues_for", lab.tenant.id))
             case "tokens revoked":
                 lab.tokens.revoke()
             case "poisoned":
@@ -203,9 +209,10 @@ class Stage:
     def _calm(self) -> None:
         """From now on nothing goes wrong any more, and people answer."""
         self.calm = True
-        self.kills, self.seconds, self.recoveries, self.full = [], [], [], []
+        self.kills, self.seconds, self.recoveries, self.full, self.led_astray = [], [], [], [], []
         self.machine.wrong_by = timedelta()
         self.lab.organisation.dns.lag_seconds = 0.0
+        self.lab.tokens.issues_for = self.lab.tenant.id
         self.lab.faults.level = Level()
         self.people.diligence = 1.0
         self.observer.note("calm")

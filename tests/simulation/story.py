@@ -50,6 +50,8 @@ class Story(Stage):
         self.since_start += 1
         if process.name != "apply":
             return False
+        if self.led_astray and self.steps >= self.led_astray[0].step:
+            self._befalls(self.led_astray.pop(0))
         if self.restarted and self.recoveries and self.since_start >= self.recoveries[0]:
             self.recoveries.pop(0)
         elif self.kills and self.steps >= self.kills[0]:
