@@ -66,6 +66,9 @@ class Observer:
     hired: dict[str, datetime] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
     converted: int = 0
+    #: guarded acts that a run may do at most, and what the present one has done of them
+    budget: int | None = None
+    guarded: int = 0
     #: task label → module, told by the story from the playbook
     modules: Mapping[str, str] = field(default_factory=dict)
 
@@ -130,10 +133,18 @@ class Observer:
                                 "S19", fresh=False)
             case ["batch", batch] if verb == "remove":
                 self.removed.add(batch)
+                self._spend(name, bool(who))
                 if who:
                     self._batch_removed(batch)
             case ["conversion", address] if verb == "convert":
+                self._spend(name, bool(who))
                 self._conversion(address)
+
+    def _spend(self, what: str, ours: bool) -> None:
+        """One more of the acts that a run has a budget of: mail to or from the cloud, a batch removed, a conversion."""
+        self.guarded += ours
+        if ours and self.budget is not None and self.guarded > self.budget:
+            raise Violation("S11", f"{what} is guarded act {self.guarded} of a run that may do {self.budget}")
 
     def _redone(self, thing: str) -> bool:
         """Whether a person has said that it was not done, and may be done again. A letter is named by its id."""
@@ -175,6 +186,7 @@ class Observer:
             self.ttl[domain] = (longest, now)
         if cloud == before[1]:
             return
+        self._spend(f"MX of {domain}", ours)
         lag = timedelta(seconds=self.lab.organisation.dns.lag_seconds)
         self.moved[domain] = (now + lag, cloud)
         if not cloud or not ours:
@@ -304,7 +316,9 @@ class Observer:
         if at < self.time:
             raise Violation("S14", f"a record {kind} is older than the one before")
         self.records[kind, module, row] += 1
-        if kind == "consented":
+        if kind == "run":
+            self.guarded = 0
+        elif kind == "consented":
             self.consents += 1
         elif kind in ("intent", "undoing"):
             self.open[identity] = (key, row, module)

@@ -17,6 +17,8 @@ from engine.run.standing import ParkedRow
 from engine.world import World
 
 RETRIES = 2
+#: The guard that stands before the end of a batch of which a mailbox was given up.
+OVERRIDDEN = "batch_removed"
 #: A script is typed at every other look, for what was just typed may need a while to show; and not for ever.
 TYPED_MAX = 12
 
@@ -76,6 +78,9 @@ class People:
         if each.phase == "failed":
             self._retried[each.task, each.row] += 1
             return "retry" if self._retried[each.task, each.row] <= RETRIES else "waive"
+        if each.what == "guard" and each.reason.startswith(OVERRIDDEN) and any(
+                row in each.reason for row in self.given_up):
+            return "override"  # what is left of that mailbox at the source has been looked after by hand
         if (each.phase, each.what) == ("blocked", "unknown"):
             if (each.task, each.row) in self._lacking:
                 return "waive"
@@ -94,6 +99,8 @@ class People:
                     words.resolve(journal, **given, done=False, evidence="looked: it was not done")
                 case "retry":
                     words.retry(journal, **given, reason="looked at it")
+                case "override":
+                    words.override(journal, guard=OVERRIDDEN, rows=rows, by="people", reason="it was given up")
                 case "waive":
                     words.waive(journal, **given, reason="still fails after two tries", program=program,
                                 with_followers=True)

@@ -21,7 +21,7 @@ HORIZON_DAYS = 90.0
 TROUBLES = {
     "kill": 5, "kill in recovery": 2, "disk full": 2, "clock jump": 1, "name servers differ": 2, "storm": 2,
     "tokens revoked": 2, "second operator": 2, "edit": 2, "absence": 1, "hire": 1, "poisoned": 3, "preview": 2,
-    "other tenant": 1,
+    "other tenant": 1, "small budget": 1,
 }
 #: After these the organisation may rightly end otherwise than without them.
 CHANGE_THE_END = frozenset({"hire", "poisoned", "absence", "clock jump", "edit"})
@@ -41,6 +41,7 @@ class Trouble:
     tokens revoked               none that was given out so far is taken any more
     other tenant                 step: from there on all tokens are revoked, and new ones another tenant's; lasts: hours
     absence                      much: days in which nobody runs anything
+    small budget                 much: so many guarded acts in a run at most, until people raise it
     hire, poisoned               much: draws the mailbox
     edit                         much: which of EDITS
     """
@@ -59,6 +60,7 @@ class Trouble:
             "storm": f": {self.much:.0%} of requests throttled for {self.lasts:.0f} hours",
             "absence": f": nobody runs anything for {self.much:.0f} days",
             "disk full": f": {self.much:.0f} writes fail",
+            "small budget": f": {self.much:.0f} guarded acts in a run",
             "edit": f": {EDITS[int(self.much * len(EDITS)) % len(EDITS)]}",
         }.get(self.kind, "")
         return f"{self.kind} {when}{more}"
@@ -138,6 +140,8 @@ def _troubles(drawn: random.Random, size: int) -> list[Trouble]:
                     found.append(Trouble(kind, day / 5, much=much))
                 case "other tenant":
                     found.append(Trouble(kind, step=step, lasts=lasts / 2))
+                case "small budget":
+                    found.append(Trouble(kind, much=drawn.randint(1, 4)))
                 case "absence":
                     found.append(Trouble(kind, day, much=drawn.choice((3, 14, 35, 61))))
                 case _:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import random
 import re
 from collections.abc import Callable, Mapping
@@ -27,6 +28,10 @@ from tests.simulation.scenario import EDITS, FAULTS_END_DAY, Scenario, Trouble
 #: What an edited playbook says otherwise, without meaning another thing.
 RENAMED = ("- name: The batch is started", "- name: The batch has been started")
 TIMEOUT = ("timeout: 72 hours", "timeout: 70 hours")
+#: Names that are worked out to one number by whoever takes them for an expression of some language.
+PRODUCT = 271_828 * 314_159
+HOSTILE = ("{{ 271828 * 314159 }}", "Eve {{ 271828*314159 }} {% if 271828 %}", "${271828*314159}", "=271828*314159",
+           "{271828*314159}", "$(271828*314159)", "<%= 271828*314159 %>")
 OTHER_TENANT = "0ther000-1111-2222-3333-444444444444"
 APPENDED = """
 - name: Afterwards
@@ -102,6 +107,7 @@ class Stage:
                              batch_rows=scenario.batch_rows))
         source = self.folder / "source"
         write(made, source)
+        self._name_people(source / "mailboxes.csv")
         playbook = (app.data_folder() / "playbooks" / f"{scenario.type}.yml").read_text(encoding="utf-8")
         self.playbook = source / "playbook.yml"
         self.playbook.write_text(playbook, encoding="utf-8")
@@ -117,6 +123,9 @@ class Stage:
         self.where = app.Place(self.playbook, inventory, self.folder / "state")
         self.observer = Observer(self.lab, self.rows, scenario.type == "staged", self._running,
                                  self.result.told if self.tell else None)
+        self.budget = next((int(each.much) for each in scenario.troubles if each.kind == "small budget"), None)
+        if self.budget is not None:
+            self._write_budget(self.budget)
         self._load()
         self.start = self.lab.clock.now()
         self.machine, self.other = self._machine("jump", "maria"), self._machine("laptop", "olaf")
@@ -127,6 +136,25 @@ class Stage:
                 self.lab.clock.at(self.start + timedelta(days=trouble.day),
                                   lambda trouble=trouble: self._befalls(trouble))  # type: ignore[misc]
         self.lab.clock.at(self.start + timedelta(days=FAULTS_END_DAY), self._calm)
+
+    def _name_people(self, mailboxes: Path) -> None:
+        """Every other person has a name that would be worked out if it were ever taken for an expression (S10)."""
+        with mailboxes.open(encoding="utf-8", newline="") as stream:
+            header, *rows = csv.reader(stream)
+        place = header.index("name")
+        for number, row in enumerate(rows[::2]):
+            row[place] = HOSTILE[number % len(HOSTILE)]
+        with mailboxes.open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+
+    def _write_budget(self, acts: int) -> None:
+        """The inventory's budget of guarded acts in a run: the administrator has thought about it."""
+        self.budget = self.observer.budget = acts
+        text = self.where.inventory.read_text(encoding="utf-8")
+        changed, times = re.subn(r'("guarded_acts": )"\d+"', rf'\g<1>"{acts}"', text)
+        assert times == 1
+        self.where.inventory.write_text(changed, encoding="utf-8")
+        self.observer.note("budget", acts)
 
     def _machine(self, host: str, user: str) -> Machine:
         return Machine(host, user, self.lab.clock, self.carrier, random.Random(f"{host} {self.scenario.seed}"),

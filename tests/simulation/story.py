@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from unittest import mock
+
+from jinja2.parser import Parser
 
 from engine import app
 from engine.connections import password_mark
@@ -22,7 +25,7 @@ from engine.run import standing
 from tests.simulation.machine import Killed, Machine, Process
 from tests.simulation.observer import Violation
 from tests.simulation.scenario import HORIZON_DAYS, Scenario
-from tests.simulation.stage import Result, Stage
+from tests.simulation.stage import PRODUCT, Result, Stage
 
 #: In which nothing moves, once nothing goes wrong any more; the longest timeout of the playbooks is 30 days.
 IDLE_MAX = timedelta(days=31)
@@ -30,6 +33,16 @@ IDLE_MAX = timedelta(days=31)
 TIMER = timedelta(hours=1)
 #: Requests of a whole story, per mailbox and beside: a loop without an end is a broken promise (L6).
 REQUESTS_BESIDE, REQUESTS_PER_MAILBOX = 60_000, 600
+
+
+def watched(parse: Callable[..., None]) -> Callable[..., None]:
+    """The beginning of the one parser of expressions that the program has: no outside string gets so far (S10)."""
+    def begin(parser: Parser, environment: Any, source: str, *more: Any, **named: Any) -> None:
+        if "271828" in source:
+            raise Violation("S10", f"an outside string is compiled: {source[:80]}")
+        parse(parser, environment, source, *more, **named)
+
+    return begin
 
 
 class Story(Stage):
@@ -167,7 +180,8 @@ class Story(Stage):
         """From the first plan to the second run that finds nothing to do, or to the first promise broken."""
         result = self.result
         # What makes guessing a password slow makes nothing else: a story has hundreds of runs, and each looks.
-        with self.carrier.installed(), mock.patch.object(password_mark, "COST", 2):
+        with (self.carrier.installed(), mock.patch.object(password_mark, "COST", 2),
+              mock.patch.object(Parser, "__init__", watched(Parser.__init__))):
             try:
                 self.prepare()
                 self._perform()
@@ -210,6 +224,10 @@ class Story(Stage):
                 break
             self._limits()
             answered = self._people() if code != -9 else 0
+            if code == ExitCode.REFUSED and "budget" in said and self.budget is not None:
+                self._write_budget(self.budget * 4)
+                self._load()
+                answered = 1
             moved = answered or code == -9 or (outcome is not None and outcome.changed)
             idle = 0 if moved else idle + 1
             alive = clock.now() if moved or not self.calm else alive
@@ -254,6 +272,7 @@ class Story(Stage):
         self.observer.end()
         self.result.ended = state
         self._secrets()
+        self._evaluated()
 
     def _state(self) -> str:
         return str(self.loop.finish(self.lab.control.digest())["digest"])
@@ -266,6 +285,14 @@ class Story(Stage):
         for path in self.where.state.rglob("*"):
             if path.is_file() and any(secret.encode() in path.read_bytes() for secret in secrets):
                 raise Violation("S9", f"{path.name} holds a secret")
+
+
+    def _evaluated(self) -> None:
+        """S10: nobody's name was worked out, here or over there, and it stands there as it was given."""
+        seen = [path.read_bytes().decode(errors="replace") for path in self.where.state.rglob("*") if path.is_file()]
+        seen += [str(self.lab.tenant.state()), str(self.lab.tenant.messages), str(self.lab.organisation.delivered)]
+        if any(str(PRODUCT) in text for text in seen):
+            raise Violation("S10", "somebody's name was evaluated")
 
 
 @contextlib.contextmanager
