@@ -82,6 +82,10 @@ def arrows_up(path: Path, tree: ast.AST) -> list[str]:
     return found
 
 
+#: These make a folder of their own that nobody has used yet: a new migration, a rehearsal's.
+IN_PLACE = frozenset({"app.py", "rehearse.py", "laboratory.py"})
+
+
 def side_doors(path: Path, tree: ast.AST) -> list[str]:
     home = room(path)
     if home == "lab":
@@ -90,6 +94,15 @@ def side_doors(path: Path, tree: ast.AST) -> list[str]:
             for line, name in uses(tree) for forbidden, homes in MACHINE.items()
             if home not in homes and name not in ALLOWED
             and (name == forbidden or (name.startswith(f"{forbidden}.") and forbidden != "open"))]
+
+
+def halves(path: Path, tree: ast.AST) -> list[str]:
+    """Files written in place: what a kill leaves of them is neither the old one nor the new (S18)."""
+    if room(path) == "lab" or path.name in IN_PLACE:
+        return []
+    return [f"{path.name}:{node.lineno} writes in place with {node.attr}; world.write_whole does not"
+            for node in ast.walk(tree) if isinstance(node, ast.Attribute)
+            and node.attr in ("write_text", "write_bytes")]
 
 
 def undocumented(tree: ast.Module) -> bool:
@@ -101,6 +114,7 @@ def test_the_file_keeps_to_its_place(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert arrows_up(path, tree) == []
     assert side_doors(path, tree) == []
+    assert halves(path, tree) == []
     assert not undocumented(tree), "a module says what it is"
     assert not {"utils", "util", "helper", "helpers", "manager"} & set(path.stem.split("_")), "name the noun"
 
@@ -118,6 +132,7 @@ def test_the_file_keeps_to_its_place(path: Path) -> None:
     ("modules/x.py", "import socket", side_doors),
     ("language/x.py", "open('x')", side_doors),
     ("run/x.py", "from datetime import datetime\nx = datetime.now()", side_doors),
+    ("run/x.py", "path.write_text('x')", halves),
 ])
 def test_the_rules_find_what_they_forbid(file: str, text: str, finds: object) -> None:
     assert callable(finds) and finds(ENGINE / file, ast.parse(text))

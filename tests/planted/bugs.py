@@ -21,7 +21,9 @@ RIGS: dict[str, tuple[str, ...]] = {
     "limits": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/run/test_guard_limits.py"),
     "stop": ("bench.operators", "stop", "--rounds", "6"),
     "kills": ("bench.kill_matrix", "--playbook", "staged-2007", "--draw", "400", "--stop"),
-    "calls": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/connections/test_http_drawn.py"),
+    "simulation": ("tests.simulation", "--seeds", "1..24", "--size", "6", "--jobs", "1", "--twins", "0"),
+    "calls": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/connections/test_http_drawn.py",
+              "tests/connections/test_storm.py"),
 }
 
 
@@ -152,6 +154,24 @@ BUGS: list[Bug] = [
     Bug("guarded acts are not counted", "limiter", _ACT,
         "            self.guarded_acts += bool(guards.names(one.module, one.diff))\n"
         "            self.stand.phases", "            self.stand.phases", "limits"),
+    Bug("a budget is meant twice", "limiter", _ACT, "self.guarded_acts + len(page) > int(str(most))",
+        "self.guarded_acts + len(page) > 2 * int(str(most))", "simulation"),
+    Bug("a dead holder elsewhere is waited for, for hours", "limiter", _LEASE,
+        "return now >= beat + LEASE_MICROSECONDS or", "return now >= beat + 100 * LEASE_MICROSECONDS or", "simulation"),
+    Bug("a run sleeps until its last timer", "limiter", _RUN,
+        "until = min(waits) if waits else None\n        if self.pre",
+        "until = max(waits) if waits else None\n        if self.pre", "simulation"),
+    Bug("a token of another tenant is as good", "protocol", "engine/connections/tokens.py", "if found != wanted:",
+        "if False:", "simulation"),
+    Bug("a file is written in its place", "protocol", "engine/world.py", "        Path(temporary).replace(path)",
+        "        path.write_bytes(data)\n        Path(temporary).unlink()", "simulation"),
+    Bug("a pause is kept to eight times over", "limiter", _HTTP,
+        "+ timedelta(seconds=seconds)\n            self._pause",
+        "+ timedelta(seconds=8 * seconds)\n            self._pause", "calls"),
+    Bug("what an expression gives is compiled again", "protocol", "engine/language/template.py",
+        "        return join_text([each(scope) for each in evaluates])",
+        "        found = join_text([each(scope) for each in evaluates])\n"
+        "        return compile_text(found, names).evaluate(scope) if \"{{\" in str(found) else found", "simulation"),
     Bug("a request is tried until the time of its call is over", "limiter", _HTTP, "if tried >= tries or clock.now()",
         "if clock.now()", "calls"),
     Bug("a call has all the time there is", "limiter", _HTTP,

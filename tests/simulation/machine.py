@@ -1,18 +1,21 @@
 """The machine of a simulated operator: its clock, its disk, and the processes that run and die on it.
 
-A step is the connecting, sending or receiving of bytes on a line, and the beginning or the end of a write to the
-journal: everything that the world outside a process can see of it, or that survives it. A process may be killed at
-any of them. What then still unwinds in Python reaches nothing any more: its lines are cut, its disk refuses.
+A step is the connecting, sending or receiving of bytes on a line, the beginning or the end of a write to the
+journal, and the parts of which the writing of another file is made: everything that the world outside a process can
+see of it, or that survives it. A process may be killed at any of them. What then still unwinds in Python reaches
+nothing any more: its lines are cut, its disk refuses.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -133,6 +136,8 @@ class Machine:
     waiting: Callable[[datetime | None, Callable[[], bool]], None]
     disk_is_full: Callable[[], bool]
     committed: Callable[[Database], None]
+    #: a file is put in another's place, whole: its path and what it holds
+    replaced: Callable[[Path, bytes], None]
     environment: dict[str, str] = field(default_factory=dict)
     wrong_by: timedelta = timedelta()
     #: beyond the largest number that a real process of this machine can have: to the engine, it is gone when looked for
@@ -156,8 +161,21 @@ class Machine:
                       workers=lambda: InlineWorkers(self.random), process_id=self.process_id, host=self.host,
                       machine=f"{self.host} since it was started",
                       pulse=lambda seconds, beat: MachinePulse(process, seconds, beat))  # type: ignore[arg-type, return-value]
+        sync, rename = os.fsync, os.replace
+
+        def synced(handle: int) -> None:
+            process.step("sync")
+            sync(handle)
+
+        def renamed(old: Any, new: Any, **options: Any) -> None:
+            process.step("rename")
+            self.replaced(Path(new), Path(old).read_bytes())
+            rename(old, new, **options)
+            process.step("renamed")
+
         try:
-            with mock.patch.object(sqlite3, "connect", opened):
+            with (mock.patch.object(sqlite3, "connect", opened), mock.patch.object(os, "fsync", synced),
+                  mock.patch.object(os, "replace", renamed)):
                 yield process, world
         finally:
             process.die()

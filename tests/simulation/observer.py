@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 from engine.lab.serving import Laboratory
@@ -24,6 +25,9 @@ MICROSOFT = (".mail.protection.outlook.com.", ".mx.microsoft.")
 SETTLE = timedelta(hours=72)
 SYNC_AGE_MAX = timedelta(hours=48)
 FRESH = timedelta(minutes=15)
+LATE_MAX = timedelta(seconds=60)
+#: After a holder's death another may go on.
+LEASE = timedelta(seconds=90)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -69,6 +73,12 @@ class Observer:
     #: guarded acts that a run may do at most, and what the present one has done of them
     budget: int | None = None
     guarded: int = 0
+    #: what this run has recorded of each instance: when, in journal time, and when it is to be looked at again
+    noted: dict[bytes, tuple[int, datetime | None]] = field(default_factory=dict)
+    began: int = 0
+    #: all that any process has put in a file's place
+    whole: dict[Path, set[bytes]] = field(default_factory=dict)
+    database: Database | None = None
     #: task label → module, told by the story from the playbook
     modules: Mapping[str, str] = field(default_factory=dict)
 
@@ -139,6 +149,22 @@ class Observer:
             case ["conversion", address] if verb == "convert":
                 self._spend(name, bool(who))
                 self._conversion(address)
+
+    def replaced(self, path: Path, content: bytes) -> None:
+        self.whole.setdefault(path, set()).add(content)
+
+    def files(self, folder: Path) -> None:
+        """S18: every file that the programs have written holds what was once put in its place as a whole."""
+        for path in folder.rglob("*"):
+            if path.is_file() and not path.name.startswith((".", "journal.")) and (
+                    path.read_bytes() not in self.whole.get(path, ())):
+                raise Violation("S18", f"{path.name} is neither what it was nor what was to be written")
+
+    def locked(self, died: datetime | None) -> None:
+        """L5: a run was refused because another holds the migration, and nothing else is alive."""
+        now = self.lab.clock.now()
+        if died is None or now > died + LEASE:
+            raise Violation("L5", f"locked, and the last holder died {died}")
 
     def _spend(self, what: str, ours: bool) -> None:
         """One more of the acts that a run has a budget of: mail to or from the cloud, a batch removed, a conversion."""
@@ -290,6 +316,7 @@ class Observer:
         def ask(sql: str, *values: object) -> list[Any]:
             return sqlite3.Connection.execute(database, sql, values).fetchall()
 
+        self.database = database
         ((seq, digest, at, fence),) = ask("SELECT seq, digest, at, fence FROM head")
         if seq < self.seq:
             raise Violation("S5", f"the journal has gone back from record {self.seq} to {seq}")
@@ -317,8 +344,12 @@ class Observer:
             raise Violation("S14", f"a record {kind} is older than the one before")
         self.records[kind, module, row] += 1
         if kind == "run":
-            self.guarded = 0
-        elif kind == "consented":
+            self.guarded, self.began = 0, at
+            self.noted.clear()
+        elif kind in ("parked", "failed", "settled", "unsettled", "waived"):
+            until = json.loads(body).get("until") if kind == "parked" else None
+            self.noted[identity] = at, until and datetime.fromisoformat(until["$time"])
+        if kind == "consented":
             self.consents += 1
         elif kind in ("intent", "undoing"):
             self.open[identity] = (key, row, module)
@@ -334,6 +365,25 @@ class Observer:
             self.redone.add(key)
         elif kind == "ended":
             self._counted(json.loads(body))
+
+    def waits(self, until: datetime | None) -> None:
+        """L2: a run that waits asks to be woken no later than its first timer is due, and not for one that has passed.
+
+        Only where the operator's clock is right: what a run wrote by a wrong one is due by that.
+        """
+        assert self.database is not None
+        due: dict[bytes, datetime] = {each: when for each, (_, when) in self.noted.items() if when is not None}
+        for identity, wake, at in sqlite3.Connection.execute(
+                self.database, "SELECT identity, wake, at FROM last_seen WHERE at >= ?", (self.began,)):
+            if at > self.noted.get(identity, (0, None))[0]:
+                due.pop(identity, None)
+                if wake is not None:
+                    due[identity] = _EPOCH + timedelta(microseconds=wake)
+        first, now = min(due.values(), default=None), self.lab.clock.now()
+        if first is not None and (until is None or until > max(first, now) + LATE_MAX):
+            raise Violation("L2", f"a run waits until {until}, and a timer of it is due {first}")
+        if until is not None and until < now - LATE_MAX:
+            raise Violation("L2", f"a run was woken, and waits again for what was due {until}")
 
     def _module_of(self, task: str) -> str:
         return self.modules.get(task, "")

@@ -91,6 +91,9 @@ class Stage:
         self.edits: list[str] = []
         self.absent_until: datetime | None = None
         self.restarted = False
+        self.died: datetime | None = None
+        self.heirs = random.Random(f"heirs {scenario.seed}")
+        self.right_clock = not any(each.kind == "clock jump" for each in scenario.troubles)
         self.nested = False
         self.awaited = True
         self.lab: Laboratory
@@ -158,7 +161,8 @@ class Stage:
 
     def _machine(self, host: str, user: str) -> Machine:
         return Machine(host, user, self.lab.clock, self.carrier, random.Random(f"{host} {self.scenario.seed}"),
-                       self.pass_time, self.at_step, self.waiting, self.disk_is_full, self.observer.committed)
+                       self.pass_time, self.at_step, self.waiting, self.disk_is_full, self.observer.committed,
+                       self.observer.replaced)
 
     def _load(self) -> None:
         offline = World(environment={})

@@ -76,6 +76,7 @@ class Story(Stage):
         else:
             return False
         self.observer.note("killed", what, "at step", self.steps)
+        self.died = self.lab.clock.now()
         self.result.kills += 1
         return True
 
@@ -84,6 +85,8 @@ class Story(Stage):
         if self.nested:
             return
         clock = self.lab.clock
+        if self.right_clock:
+            self.observer.waits(until)
         self._limits()
         if self.awaited and self._people():
             return
@@ -149,6 +152,10 @@ class Story(Stage):
             except Invalid as invalid:
                 raise Violation("L1", f"the playbook is refused: {invalid.problems[0]}") from None
         self.observer.note(name, machine.host, "ended with", found[0], found[2])
+        if found[0] == -9:
+            self.observer.files(self.where.state)
+        if found[0] == ExitCode.LOCKED and not self.nested and "middle of a write" not in found[2]:
+            self.observer.locked(self.died)
         return found
 
     def _second(self) -> None:
@@ -218,7 +225,9 @@ class Story(Stage):
                 self.previews -= 1
                 self._preview()
             self.result.runs += 1
-            code, outcome, said = self.apply(self.machine, wait=self.scenario.waits)
+            # whom the machine has failed may go on at another one
+            machine = self.other if self.restarted and self.heirs.random() < 0.4 else self.machine
+            code, outcome, said = self.apply(machine, wait=self.scenario.waits)
             self.restarted = code == -9
             if code == ExitCode.CONVERGED and not self.edits:
                 break
@@ -242,6 +251,8 @@ class Story(Stage):
         now = self.lab.clock.now()
         if code == -9:
             return now + timedelta(seconds=self.drawn.choice((1, 5, 100, 3_600, 40_000)))
+        if code == ExitCode.LOCKED:
+            return now + timedelta(seconds=30)
         if answered:
             return now + timedelta(minutes=1)
         due = outcome.next_wake if outcome is not None else None
@@ -271,6 +282,7 @@ class Story(Stage):
             raise Violation("L3", "a second run changed the organisation")
         self.observer.end()
         self.result.ended = state
+        self.observer.files(self.where.state)
         self._secrets()
         self._evaluated()
 
