@@ -87,6 +87,8 @@ BUGS: list[Bug] = [
         "if effect == \"create\" and one.state is None and now < since + VISIBILITY_BOUND:", "if False:", "any"),
     Bug("a letter in doubt is sent again", "protocol", _RUN,
         'if past is not None and past.last == "intent" and template.module.effect == "send":', "if False:", "any"),
+    Bug("a kill between the call and its intent", "protocol", _ACT, "self.flush()  # durable before any call", "pass",
+        "kills"),
     Bug("a letter in doubt is sent again after a kill", "protocol", _RUN,
         'if past is not None and past.last == "intent" and template.module.effect == "send":', "if False:", "kills"),
     Bug("done is believed without a look", "protocol", _ACT,
