@@ -58,6 +58,8 @@ class Observer:
     fence: int = 0
     #: identity → (key, row, module): begun, and nothing known of its end
     open: dict[bytes, tuple[str, str, str]] = field(default_factory=dict)
+    #: identity → the record sets beside its own that an open intent says it changes (its field `others`)
+    beside: dict[bytes, frozenset[str]] = field(default_factory=dict)
     #: (kind of record, module, row) → how many
     records: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     waived: set[tuple[str, str]] = field(default_factory=set)
@@ -182,7 +184,8 @@ class Observer:
         keys = {key for key, _, _ in self.open.values()}
         if family.startswith("dns"):  # what stands in the way of a record at its name goes with it
             place = thing.rpartition("/")[0].replace("dns inside/", "dns/")
-            return any(key.rpartition("/")[0].replace("inside:", "") == place for key in keys)
+            return any(key.rpartition("/")[0].replace("inside:", "") == place for key in keys) or any(
+                thing in named for named in self.beside.values())
         if family == "batch" and {f"batch_sync/{rest}", f"progress/{rest}"} & keys:  # started again by another task
             return True
         if family in ("batch", "endpoint", "domain", "licence", "conversion", "forwarding", "throttling_pause",
@@ -353,10 +356,13 @@ class Observer:
             self.consents += 1
         elif kind in ("intent", "undoing"):
             self.open[identity] = (key, row, module)
+            if key.startswith("dns/"):
+                self.beside[identity] = _beside(key, json.loads(body))
             if module == "mail_user_conversion" and (json.loads(body).get("before") or {}).get("saved"):
                 self.records["saved", module, row] += 1
         elif kind in ("result", "settled", "undone"):
             self.open.pop(identity, None)
+            self.beside.pop(identity, None)
         elif kind == "approved":
             self.records[kind, "approval", row] += 1
         elif kind == "waived":
@@ -402,3 +408,11 @@ class Observer:
         for held in self.lab.tenant.recipients.values():
             if held.disabled:
                 raise Violation("S17", f"{held.address} was disabled for want of a licence")
+
+
+def _beside(key: str, body: Mapping[str, Any]) -> frozenset[str]:
+    """The record sets that the change of `others` in an intent names: each line there is "label ttl type data"."""
+    zone = "/".join(key.split("/")[:2])
+    lines = [line for name, *values in body.get("changes", ()) if name == "others" for value in values
+             for line in value or ()]
+    return frozenset(f"{zone}/{owner}/{kind}" for owner, _, kind, _ in (line.split(" ", 3) for line in lines))
