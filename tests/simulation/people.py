@@ -35,21 +35,26 @@ class People:
     given_up: set[str] = field(default_factory=set)
     #: rows met once that lack a value; met again so, they are answered as `status` says
     _lacking: set[tuple[str, str]] = field(default_factory=set)
+    #: at the last look there was nothing for them to say or to type
+    idle: bool = False
     _retried: Counter[tuple[str, str]] = field(default_factory=Counter)
     _typed: Counter[str] = field(default_factory=Counter)
 
     def look(self, where: app.Place, name: str, world: World, program: Program) -> int:
         """Answers what is asked; how many things were said or typed."""
+        self.idle = False
         if self.drawn.random() >= self.diligence:
             return 0
-        before = len(self.said)
+        self.idle, before = True, len(self.said)
         journal = app.open_journal(where.state / name, world.clock, create=False)
         try:
             if journal.path is not None:
                 self._answer(journal, program)
         finally:
             journal.close()
-        return len(self.said) - before
+        said = len(self.said) - before
+        self.idle = self.idle and not said
+        return said
 
     def _answer(self, journal: Journal, program: Program) -> None:
         asked: dict[tuple[str, str], list[ParkedRow]] = {}
@@ -57,6 +62,7 @@ class People:
             if each.answer:
                 continue
             if each.phase == "handed" and each.handover.get("text") and each.row not in self.given_up:
+                self.idle = False
                 self._type(each.handover)
             elif verb := self._verb(each):
                 asked.setdefault((verb, each.task), []).append(each)
@@ -85,6 +91,7 @@ class People:
             if (each.task, each.row) in self._lacking:
                 return "waive"
             self._lacking.add((each.task, each.row))
+            self.idle = False
         return ""
 
     def _say(self, journal: Journal, verb: str, task: str, rows: list[str], typed: str, program: Program) -> None:

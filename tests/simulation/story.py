@@ -29,8 +29,10 @@ from tests.simulation.stage import PRODUCT, Result, Stage
 
 #: In which nothing moves, once nothing goes wrong any more; the longest timeout of the playbooks is 30 days.
 IDLE_MAX = timedelta(days=31)
-#: How often a timer starts it, where the operator does not let it wait.
-TIMER = timedelta(hours=1)
+#: How often a timer starts it at most, and how seldom at least, where the operator does not let it wait.
+TIMER, SELDOM = timedelta(hours=1), timedelta(days=3)
+#: How often people look while a run waits; and how long they rely on there being nothing for them to do while nothing is written down.
+LOOK_EVERY, LOOKED_AT = timedelta(hours=1), timedelta(days=1)
 #: Requests of a whole story, per mailbox and beside: a loop without an end is a broken promise (L6).
 REQUESTS_BESIDE, REQUESTS_PER_MAILBOX = 60_000, 600
 
@@ -88,11 +90,13 @@ class Story(Stage):
         if self.right_clock:
             self.observer.waits(until)
         self._limits()
-        if self.awaited and self._people():
+        if self.awaited and self._hour_over() and self._people():
             return
         if self.edits or self.absent_until:
             raise KeyboardInterrupt  # the operator stops it to go on another day, or with another playbook
         latest = clock.now() + timedelta(hours=6 if self.awaited else 24)
+        if self.awaited and self.looked_at is not None:
+            latest = min(latest, self.looked_at + LOOK_EVERY)
         clock.move_to(min(until, latest) if until is not None else latest)
         self._pulse()
         stop_early()
@@ -168,11 +172,21 @@ class Story(Stage):
         finally:
             self.nested, self.since_start = False, since
 
+    def _hour_over(self) -> bool:
+        """Whether people look again: beside a run that waits they do not sit all the time."""
+        return self.looked_at is None or self.lab.clock.now() - self.looked_at >= LOOK_EVERY
+
     def _people(self) -> int:
+        """People look, unless nothing has happened since there was nothing for them to do; once a day all the same."""
+        seq, now = self.observer.seq, self.lab.clock.now()
+        self.looked_at = now
+        if self.nothing_asked is not None and self.nothing_asked[0] == seq and now - self.nothing_asked[1] < LOOKED_AT:
+            return 0
         with self.machine.process("person") as (_, world):
             said = self.people.look(self.where, self.name, world, self.program)
         for words in self.people.said[len(self.people.said) - said:] if said else ():
             self.observer.note("person", words)
+        self.nothing_asked = (seq, now) if self.people.idle else None
         self.awaited = bool(said) or self.people.diligence < 1.0 or bool(self.people.given_up)
         return said
 
@@ -247,8 +261,10 @@ class Story(Stage):
         self._again()
 
     def _next(self, code: int, outcome: Outcome | None, answered: bool, idle: int) -> datetime:
-        """When somebody, or a timer, starts it again: more and more seldom while nothing comes of it."""
-        now = self.lab.clock.now()
+        """When somebody, or a timer, starts it again: when a row is due, and the more seldom the longer nothing comes
+        of it."""
+        clock = self.lab.clock
+        now = clock.now()
         if code == -9:
             return now + timedelta(seconds=self.drawn.choice((1, 5, 100, 3_600, 40_000)))
         if code == ExitCode.LOCKED:
@@ -256,9 +272,20 @@ class Story(Stage):
         if answered:
             return now + timedelta(minutes=1)
         due = outcome.next_wake if outcome is not None else None
-        if due is not None and not self.machine.wrong_by:
-            return min(max(due, now + min(TIMER * 2**min(idle, 6), timedelta(hours=12))), now + timedelta(hours=24))
-        return now + timedelta(hours=2)
+        if outcome is None or self.machine.wrong_by:  # it was refused, or what it says of times is not to be believed
+            return now + 2 * TIMER * 2**min(idle - 1, 2)
+        if due is None:
+            self._until_answered(now + LOOKED_AT)
+            return clock.now() + timedelta(minutes=1)
+        return min(max(due, now + min(TIMER * 3**min(idle, 3), LOOKED_AT)), now + SELDOM)
+
+    def _until_answered(self, latest: datetime) -> None:
+        """All that stands still waits for people: nobody starts it before they have said something."""
+        clock = self.lab.clock
+        while clock.now() < latest and not self.absent_until and not self.edits:
+            clock.move_to(clock.now() + LOOK_EVERY)
+            if self._people():
+                return
 
     def _stuck(self) -> str:
         self.carrier.process = None
