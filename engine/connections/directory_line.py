@@ -11,6 +11,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import ldap3
@@ -35,6 +36,8 @@ IDLE_MAX = timedelta(minutes=5)
 
 #: Of a security descriptor, the list of who may do what (DACL_SECURITY_INFORMATION).
 ACCESS_LIST = 4
+#: A search's entry among the answers (RFC 4511, section 4.5.2).
+_ENTRY = 4
 _PAGED_RESULTS = "1.2.840.113556.1.4.319"  # RFC 2696
 
 #: LDAP result codes (RFC 4511, appendix A).
@@ -190,6 +193,7 @@ class Line:
         line = ldap3.Connection(
             server, str(self._settings.get("user") or ""), password, auto_bind=ldap3.AUTO_BIND_NONE,
             auto_referrals=False, check_names=False, return_empty_attributes=False, receive_timeout=ANSWER_SECONDS)
+        line.strategy.decode_response_fast = partial(_decoded, line.strategy.decode_response_fast)
         try:
             line.open()
             if self._start_tls and not line.start_tls():
@@ -239,6 +243,22 @@ class Line:
         if result.get("referrals"):
             text += f": it refers to {', '.join(result['referrals'])}"
         raise Rejected(self._name, text, code=code, remedy=remedy)
+
+
+def _decoded(whole: Callable[[Any], dict[str, Any]], message: dict[str, Any]) -> dict[str, Any]:
+    """An answer of the server, entries as bytes only.
+
+    ldap3 makes text of every value as well, which nobody here reads and which costs more than all the rest of an entry.
+    Those in ranges are left to it, for it asks for the other ranges by itself.
+    """
+    if message["protocolOp"] != _ENTRY or message["controls"]:
+        return whole(message)
+    (*_, dn), (*_, listed) = message["payload"]
+    found = {name[3].decode(): [bytes(value[3]) for value in values[3]] for name, values in (
+        attribute[3] for attribute in listed)}
+    if any(";range=" in name for name in found):
+        return whole(message)
+    return {"type": "searchResEntry", "raw_dn": dn, "dn": dn.decode(), "raw_attributes": found, "attributes": {}}
 
 
 class _Tls(ldap3.Tls):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from itertools import groupby, islice
 from typing import Any
 
 from engine.contract import (
@@ -252,6 +253,16 @@ class Acting(Floor):
             self.converting.update((template.index, one.slot) for one in go)
         if go:
             self._act(template, go)
+
+    def next_in_turn(self) -> list[tuple[int, int]]:
+        """Of the conversions that wait for their turn, as many as may be begun: the others need no look meanwhile."""
+        waiting = sorted(place for place, parked in self.parked.items()
+                         if parked.what == "quota" and parked.progress < self.progress)
+        found: list[tuple[int, int]] = []
+        for task, places in groupby(waiting, key=lambda place: place[0]):
+            quota = guards.conversion_quota(self.facts.count_settled(self.program.templates[task].module_name))
+            found += islice(places, None if quota is None else max(0, quota - len(self.converting)))
+        return found
 
     def _act(self, template: Template, page: list[Seen]) -> None:
         budget = self.program.settings.get("budget")

@@ -164,7 +164,8 @@ class Run(Acting):
     def _unblock(self) -> bool:
         """Rows a guard or an unknown value stopped are judged again when anything has moved since."""
         again = [place for place, parked in self.parked.items()
-                 if parked.what in ("guard", "unknown", "quota", "expired") and parked.progress < self.progress]
+                 if parked.what in ("guard", "unknown", "expired") and parked.progress < self.progress]
+        again += self.next_in_turn()
         if again:
             self.site.forget()
         for task, slot in again:
@@ -244,7 +245,7 @@ class Run(Acting):
         task, slot, row = template.index, word.slot, template.row(word.slot)
         if word.word in _MET_WORDS:
             if word.seen is not None:
-                self.stand.keep(task, word.seen, self.stand.recorded(word.seen))
+                self.stand.keep_record(task, word.seen)
             self.met(template, slot, _MET_WORDS[word.word])
             return
         one = word.seen or self.stand.unbound(template, slot)

@@ -172,7 +172,7 @@ class Preview:
             self._add(template, "held", "on hold", row)
             return
         if word.seen is not None:
-            self.stand.keep(template.index, word.seen, self.stand.recorded(word.seen))
+            self.stand.keep_record(template.index, word.seen)
         done[word.slot] = {"skipped": Phase.SKIPPED, "waived": Phase.WAIVED, "superseded": Phase.SUPERSEDED}.get(
             word.word, Phase.DONE)
         text = {"record": "done, by record", "superseded": "done, superseded by a later task"}.get(word.word, word.word)
@@ -195,7 +195,7 @@ class Preview:
             self._add(template, "asks", f"{text} (one word for {group})" if group else text, one.row)
             return False
         if one.past is not None and one.past.held_since is not None:
-            self.stand.keep(template.index, one, self.stand.recorded(one))
+            self.stand.keep_record(template.index, one)
             done[one.slot] = Phase.DONE
             self._add(template, "same", "done, by record", one.row)
             return False

@@ -248,6 +248,12 @@ class Stand:
         if task in self._states:
             self._states[task][seen.slot] = (seen.identity, state, seen.state)
 
+    def keep_record(self, task: int, seen: Seen) -> None:
+        """As `keep`, for a row that is done by record: its state as last journalled, read only where a register or a
+        guard may ask for it."""
+        if task in self._states:
+            self.keep(task, seen, self.recorded(seen))
+
     def note_read(self, task: int, slot: int, at: datetime) -> None:
         """When a row was last read as wanted; kept where a wait may count from it."""
         if task in self._states:
@@ -376,7 +382,7 @@ class Stand:
             for slot in other.slots_of(one.row):
                 if (template.index in self._states and one.past is not None and one.past.state_seq
                         and one.slot not in self._states[template.index]):
-                    self.keep(template.index, one, self.recorded(one))
+                    self.keep_record(template.index, one)
                 try:
                     module = other.bind(slot, self)
                 except Invalid:

@@ -96,8 +96,6 @@ class Stage:
         self.right_clock = not any(each.kind == "clock jump" for each in scenario.troubles)
         self.nested = False
         self.awaited = True
-        #: the last record, and when, with which people had nothing to do
-        self.nothing_asked: tuple[int, datetime] | None = None
         self.looked_at: datetime | None = None
         self.lab: Laboratory
         self.loop = Loop(lambda: self.lab.clock.now().timestamp() if hasattr(self, "lab") else 0.0)

@@ -29,10 +29,11 @@ from tests.simulation.stage import PRODUCT, Result, Stage
 
 #: In which nothing moves, once nothing goes wrong any more; the longest timeout of the playbooks is 30 days.
 IDLE_MAX = timedelta(days=31)
-#: How often a timer starts it at most, and how seldom at least, where the operator does not let it wait.
-TIMER, SELDOM = timedelta(hours=1), timedelta(days=3)
-#: How often people look while a run waits; and how long they rely on there being nothing for them to do while nothing is written down.
-LOOK_EVERY, LOOKED_AT = timedelta(hours=1), timedelta(days=1)
+#: How often a timer starts it at most, where the operator does not let it wait; how seldom while nothing comes of it,
+#: and while nothing is due.
+TIMER, RARELY, SELDOM = timedelta(hours=1), timedelta(hours=8), timedelta(days=3)
+#: How often people look at what waits for them, and at least, even if nobody has told them of anything.
+LOOK_EVERY, LOOK_AT_LEAST = timedelta(hours=1), timedelta(days=1)
 #: Requests of a whole story, per mailbox and beside: a loop without an end is a broken promise (L6).
 REQUESTS_BESIDE, REQUESTS_PER_MAILBOX = 60_000, 600
 
@@ -90,13 +91,12 @@ class Story(Stage):
         if self.right_clock:
             self.observer.waits(until)
         self._limits()
-        if self.awaited and self._hour_over() and self._people():
+        if self._people():
             return
         if self.edits or self.absent_until:
             raise KeyboardInterrupt  # the operator stops it to go on another day, or with another playbook
-        latest = clock.now() + timedelta(hours=6 if self.awaited else 24)
-        if self.awaited and self.looked_at is not None:
-            latest = min(latest, self.looked_at + LOOK_EVERY)
+        assert self.looked_at is not None
+        latest = self.looked_at + (LOOK_EVERY if self.awaited else LOOK_AT_LEAST)
         clock.move_to(min(until, latest) if until is not None else latest)
         self._pulse()
         stop_early()
@@ -132,8 +132,8 @@ class Story(Stage):
     # --------------------------------------------------------------------------------------------- programs
 
     def _heard(self, event: Event) -> None:
-        if event.kind == "failed" or (event.kind == "parked" and event.fields.get("phase") in (
-                "asking", "handed", "failed", "blocked")):
+        if event.kind == "failed" or (event.kind == "parked" and (event.row in self.people.given_up or event.fields.get(
+                "phase") in ("asking", "handed", "failed", "blocked"))):
             self.awaited = True
 
     def apply(self, machine: Machine, name: str = "apply", *, wait: bool) -> tuple[int, Outcome | None, str]:
@@ -172,22 +172,17 @@ class Story(Stage):
         finally:
             self.nested, self.since_start = False, since
 
-    def _hour_over(self) -> bool:
-        """Whether people look again: beside a run that waits they do not sit all the time."""
-        return self.looked_at is None or self.lab.clock.now() - self.looked_at >= LOOK_EVERY
-
     def _people(self) -> int:
-        """People look, unless nothing has happened since there was nothing for them to do; once a day all the same."""
-        seq, now = self.observer.seq, self.lab.clock.now()
-        self.looked_at = now
-        if self.nothing_asked is not None and self.nothing_asked[0] == seq and now - self.nothing_asked[1] < LOOKED_AT:
+        """People look, an hour after the last time; unless a run has told them of something, only once a day."""
+        now, every = self.lab.clock.now(), LOOK_EVERY if self.awaited else LOOK_AT_LEAST
+        if self.looked_at is not None and now - self.looked_at < every:
             return 0
+        self.looked_at = now
         with self.machine.process("person") as (_, world):
             said = self.people.look(self.where, self.name, world, self.program)
         for words in self.people.said[len(self.people.said) - said:] if said else ():
             self.observer.note("person", words)
-        self.nothing_asked = (seq, now) if self.people.idle else None
-        self.awaited = bool(said) or self.people.diligence < 1.0 or bool(self.people.given_up)
+        self.awaited = not self.people.idle
         return said
 
     def _preview(self) -> None:
@@ -275,9 +270,11 @@ class Story(Stage):
         if outcome is None or self.machine.wrong_by:  # it was refused, or what it says of times is not to be believed
             return now + 2 * TIMER * 2**min(idle - 1, 2)
         if due is None:
-            self._until_answered(now + LOOKED_AT)
+            self._until_answered(now + LOOK_AT_LEAST)
             return clock.now() + timedelta(minutes=1)
-        return min(max(due, now + min(TIMER * 3**min(idle, 3), LOOKED_AT)), now + SELDOM)
+        # a date is kept, or a window would be missed week after week; what is looked at often may wait for its turn
+        later = now if due - now > 2 * TIMER else now + min(TIMER * 3**min(idle, 2), RARELY)
+        return min(max(due, later), now + SELDOM)
 
     def _until_answered(self, latest: datetime) -> None:
         """All that stands still waits for people: nobody starts it before they have said something."""

@@ -69,6 +69,13 @@ def test_a_clock_that_was_ten_years_ahead_for_a_day_puts_off_no_wait() -> None:
     assert (found.violation, found.days < 20) == ("", True)
 
 
+def test_a_conversion_under_way_keeps_its_place_while_a_person_has_it_in_hands() -> None:
+    """Found with 40 mailboxes: typed by a person, the first was told to wait for its turn, and another was begun; both
+    then waited for each other, and a run that was to wait ended."""
+    found = tell(replace(calm(), diligence=1.0))
+    assert (found.violation, found.runs) == ("", 1)
+
+
 # ----------------------------------------------------------------------------------------------------- carrier
 
 
