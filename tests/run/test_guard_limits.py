@@ -72,6 +72,24 @@ def test_conversions_are_one_then_twenty_then_all_and_never_more_than_the_budget
     assert most[0] == 1 and max(most[:21]) <= 20, most
 
 
+def test_a_conversion_that_a_killed_run_has_begun_counts_before_it_is_read(
+        stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last row was begun, and is on the last page that is read: none of the others may be the first beside it."""
+    monkeypatch.setattr("engine.run.execute.EACH_ROWS", 7)
+    name = stage.fresh()
+    stage.apply(name)
+    *_, last = refused = sorted(stage.refused(name), key=lambda record: stage.rows.index(record.row))
+    stage.say(name, words.override, guard=stage.guard, rows=[record.row for record in refused])
+    stage.note(name, "intent", [last], {"index": last.body["index"], "verb": "change", "attempt": 1, "changes": [],
+                                        "before": None})
+    stage.apply(name)
+    journal = stage.journal(name)
+    records = list(journal.records(kinds=("intent", "settled")))
+    journal.close()
+    assert (records[0].row, records[1].row, records[2].kind) == (last.row, last.row, "settled")
+    assert _under_way(records)[0] == 1
+
+
 def _under_way(records: list[Record]) -> list[int]:
     """For each number of mailboxes that were done, how many at most had been begun and were not done."""
     begun, done, most = set[str](), set[str](), [0] * (MAILBOXES + 10)

@@ -74,10 +74,11 @@ class Observer:
     converted: int = 0
     #: guarded acts that a run may do at most, and what the present one has done of them
     budget: int | None = None
-    guarded: int = 0
+    guarded: set[str] = field(default_factory=set)
     #: what this run has recorded of each instance: when, in journal time, and when it is to be looked at again
     noted: dict[bytes, tuple[int, datetime | None]] = field(default_factory=dict)
-    began: int = 0
+    #: the run's record of the process that is up; None before it: the preflight has not let it begin
+    began: int | None = None
     #: all that any process has put in a file's place
     whole: dict[Path, set[bytes]] = field(default_factory=dict)
     database: Database | None = None
@@ -141,6 +142,7 @@ class Observer:
             case ["dns", zone, owner, "MX"]:
                 self._mx_changed(zone if owner == "@" else f"{owner}.{zone}", bool(who))
             case ["dns", zone, owner, _] if owner.startswith("autodiscover") and who:
+                self._spend(f"{owner} of {zone}", True)
                 self._all_there(owner.removeprefix("autodiscover").lstrip(".") + ("." if "." in owner else "") + zone,
                                 "S19", fresh=False)
             case ["batch", batch] if verb == "remove":
@@ -162,6 +164,10 @@ class Observer:
                     path.read_bytes() not in self.whole.get(path, ())):
                 raise Violation("S18", f"{path.name} is neither what it was nor what was to be written")
 
+    def starts(self) -> None:
+        """A process that has the migration to itself comes up."""
+        self.began = self.database = None
+
     def locked(self, died: datetime | None) -> None:
         """L5: a run was refused because another holds the migration, and nothing else is alive."""
         now = self.lab.clock.now()
@@ -169,10 +175,11 @@ class Observer:
             raise Violation("L5", f"locked, and the last holder died {died}")
 
     def _spend(self, what: str, ours: bool) -> None:
-        """One more of the acts that a run has a budget of: mail to or from the cloud, a batch removed, a conversion."""
-        self.guarded += ours
-        if ours and self.budget is not None and self.guarded > self.budget:
-            raise Violation("S11", f"{what} is guarded act {self.guarded} of a run that may do {self.budget}")
+        """One of the acts that a run has a budget of: mail or clients led elsewhere, a batch removed, a conversion."""
+        if ours:
+            self.guarded.add(what)
+        if self.budget is not None and len(self.guarded) > self.budget:
+            raise Violation("S11", f"{what} is guarded act {len(self.guarded)} of a run that may do {self.budget}")
 
     def _redone(self, thing: str) -> bool:
         """Whether a person has said that it was not done, and may be done again. A letter is named by its id."""
@@ -347,7 +354,7 @@ class Observer:
             raise Violation("S14", f"a record {kind} is older than the one before")
         self.records[kind, module, row] += 1
         if kind == "run":
-            self.guarded, self.began = 0, at
+            self.guarded, self.began = set(), at
             self.noted.clear()
         elif kind in ("parked", "failed", "settled", "unsettled", "waived"):
             until = json.loads(body).get("until") if kind == "parked" else None
@@ -377,7 +384,8 @@ class Observer:
 
         Only where the operator's clock is right: what a run wrote by a wrong one is due by that.
         """
-        assert self.database is not None
+        if self.began is None or self.database is None:
+            return
         due: dict[bytes, datetime] = {each: when for each, (_, when) in self.noted.items() if when is not None}
         for identity, wake, at in sqlite3.Connection.execute(
                 self.database, "SELECT identity, wake, at FROM last_seen WHERE at >= ?", (self.began,)):

@@ -141,7 +141,7 @@ def _troubles(drawn: random.Random, size: int) -> list[Trouble]:
                 case "other tenant":
                     found.append(Trouble(kind, step=step, lasts=lasts / 2))
                 case "small budget":
-                    found.append(Trouble(kind, much=drawn.randint(1, 4)))
+                    found.append(Trouble(kind, much=drawn.randint(1, 2)))
                 case "absence":
                     found.append(Trouble(kind, day, much=drawn.choice((3, 14, 35, 61))))
                 case _:

@@ -139,6 +139,8 @@ class Story(Stage):
     def apply(self, machine: Machine, name: str = "apply", *, wait: bool) -> tuple[int, Outcome | None, str]:
         """One `mailmove apply` on a machine: exit code (-9: killed), outcome, and what it said when it refused."""
         self.since_start = 0
+        if not self.nested:
+            self.observer.starts()
         with machine.process(name) as (_, world):
             migration = app.Migration(self.where, self.program, self.inventory, world)
             try:
