@@ -243,7 +243,8 @@ class Acting(Floor):
                     Phase.BLOCKED, "guard", f"{no.guard}: {no.reason}", now + GUARD_LOOK, self.progress))
         if template.module.family == "conversion":
             quota = guards.conversion_quota(self.facts.count_settled(template.module_name))
-            go.sort(key=lambda one: not begun(one.past))
+            # those that count already come first, and never wait for a turn
+            go.sort(key=lambda one: ((template.index, one.slot) not in self.converting, not begun(one.past)))
             again = sum(1 for one in go if (template.index, one.slot) in self.converting)  # counted already
             room = len(go) if quota is None else again + max(0, quota - len(self.converting))
             for one in go[room:]:
