@@ -97,6 +97,8 @@ class Stage:
         self.nested = False
         self.awaited = True
         self.looked_at: datetime | None = None
+        #: when windows open that something waits for
+        self.windows: set[datetime] = set()
         self.lab: Laboratory
         self.loop = Loop(lambda: self.lab.clock.now().timestamp() if hasattr(self, "lab") else 0.0)
         self.carrier = Carrier(self.loop, self.pass_time)

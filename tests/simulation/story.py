@@ -31,7 +31,7 @@ from tests.simulation.stage import PRODUCT, Result, Stage
 IDLE_MAX = timedelta(days=31)
 #: How often a timer starts it at most, where the operator does not let it wait; how seldom while nothing comes of it,
 #: and while nothing is due.
-TIMER, RARELY, SELDOM = timedelta(hours=1), timedelta(hours=8), timedelta(days=3)
+TIMER, RARELY, SELDOM = timedelta(hours=1), timedelta(days=1), timedelta(days=3)
 #: How often people look at what waits for them, and at least, even if nobody has told them of anything.
 LOOK_EVERY, LOOK_AT_LEAST = timedelta(hours=1), timedelta(days=1)
 #: Requests of a whole story, per mailbox and beside: a loop without an end is a broken promise (L6).
@@ -132,6 +132,8 @@ class Story(Stage):
     # --------------------------------------------------------------------------------------------- programs
 
     def _heard(self, event: Event) -> None:
+        if event.kind == "parked" and event.fields.get("what") == "window":
+            self.windows.add(event.fields["until"])
         if event.kind == "failed" or (event.kind == "parked" and (event.row in self.people.given_up or event.fields.get(
                 "phase") in ("asking", "handed", "failed", "blocked"))):
             self.awaited = True
@@ -274,9 +276,8 @@ class Story(Stage):
         if due is None:
             self._until_answered(now + LOOK_AT_LEAST)
             return clock.now() + timedelta(minutes=1)
-        # a date is kept, or a window would be missed week after week; what is looked at often may wait for its turn
-        later = now if due - now > 2 * TIMER else now + min(TIMER * 3**min(idle, 2), RARELY)
-        return min(max(due, later), now + SELDOM)
+        then = min(max(due, now + min(TIMER * 3**min(idle, 3), RARELY)), now + SELDOM)
+        return min([then, *(each for each in self.windows if each > now)])  # or it would be missed week after week
 
     def _until_answered(self, latest: datetime) -> None:
         """All that stands still waits for people: nobody starts it before they have said something."""
