@@ -205,9 +205,8 @@ def apply(migration: Migration, chosen: Selection, *, wait: bool, listener: List
         make_key(exports, migration.world)
         outcome = run(migration.program, migration.site, journal, migration.world, selection=chosen, wait=wait,
                       listener=listener, consent=consent, saved_plan=saved)
-        by_task: Sequence[Mapping[str, int]] = ()
-        for record in journal.records(kinds={"ended"}):
-            by_task = record.body["by_task"]
+        ended = journal.last("ended")
+        by_task: Sequence[Mapping[str, int]] = ended.body["by_task"] if ended is not None else ()
         return outcome, by_task
     finally:
         journal.close()

@@ -13,7 +13,7 @@ import json
 import re
 import threading
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -51,6 +51,9 @@ REMEDIES = {
     "53003": "a Conditional Access policy forbids it: exclude the app's service principal",
     "7000112": "the app is disabled in the tenant: enable its enterprise application",
 }
+#: msal is asked again after so long, and where a token ends sooner, for every request: it renews one that ends within
+#: five minutes. Looking into its cache costs more than the rest of a small request.
+ASKED_AGAIN = RENEWED_BEFORE = timedelta(minutes=5)
 #: An assertion that is not valid yet, or no longer.
 _CLOCK = {"700024"}
 
@@ -66,6 +69,7 @@ class Tokens:
         self._lock = threading.Lock()
         self._app: Any = None
         self._token = ""
+        self._good_until: datetime | None = None
         self._claims: str | None = None
         self._session: _Session | None = None
 
@@ -76,7 +80,8 @@ class Tokens:
         one of another tenant: nothing is ever asked with it (invariant S16).
         """
         with self._lock:
-            return self._acquire()
+            good = self._token and self._good_until is not None and self._site.world.clock.now() < self._good_until
+            return self._token if good else self._acquire()
 
     def roles(self) -> frozenset[str]:
         """The application rights in the token (claim `roles`). Raises Rejected for one that cannot be read."""
@@ -125,6 +130,8 @@ class Tokens:
         if token != self._token:
             self._demand_our_tenant(token)
         self._token, self._claims = str(token), None
+        lasts = timedelta(seconds=int(answer.get("expires_in") or 0)) - RENEWED_BEFORE
+        self._good_until = self._site.world.clock.now() + min(lasts, ASKED_AGAIN)
         return self._token
 
     def _demand_our_tenant(self, token: str) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -348,6 +349,12 @@ class Journal:
             if len(page) < PAGE:
                 return
             after = page[-1][0]
+
+    def last(self, kind: str) -> Record | None:
+        """The last record of a kind, the only one that is decoded: a long migration has hundreds of runs, each with the
+        table of its tasks. None when there is none."""
+        found = deque(self.rows(kinds=(kind,)), maxlen=1)
+        return found[0].record() if found else None
 
     def tasks(self) -> list[str]:
         """The labels of all tasks that any record names."""

@@ -105,16 +105,13 @@ class Line:
 
 def status(journal: Journal, now: datetime) -> Standing:
     """Where everything stands by record. `now` judges only whether the holder is still heard of."""
-    run: Record | None = None
-    ended: Record | None = None
+    run, ended = journal.last("run"), None
     all_held: dict[str, Plain] | None = None
-    for record in journal.records(kinds=("run", "ended", "held", "released")):
-        if record.kind == "run":
-            run, ended = record, None
-        elif record.kind == "ended":
-            ended = record
-        elif not record.row:
-            all_held = _said(record) if record.kind == "held" else None
+    for found in journal.rows(kinds=("ended", "held", "released")):
+        if found.label.kind == "ended":
+            ended = found.record() if run is not None and found.seq > run.seq else None
+        elif not found.row:
+            all_held = _said(found.record()) if found.label.kind == "held" else None
     tasks = run.body["tasks"] if run is not None else ()
     latest = _latest(journal)
     labels = {f"{task['play']} / {task['name']}" for task in tasks}
@@ -152,7 +149,7 @@ def parked(journal: Journal, *, tasks: Collection[str] | None = None,
 def standing_still(journal: Journal, *, tasks: Collection[str] | None = None,
                    names: Collection[str] | None = None) -> list[ParkedRow]:
     """`parked`, without what a run has gone on without since it was waived."""
-    run = max(journal.records(kinds=("run",)), key=lambda record: record.seq, default=None)
+    run = journal.last("run")
     return [each for each in parked(journal, tasks=tasks, names=names) if not _waived_before(each, run)]
 
 
@@ -328,7 +325,7 @@ def _command(parked: ParkedRow) -> str:
 
 def _next(journal: Journal, records: Sequence[Record]) -> Iterator[Line]:
     """The first task of the last run over this kind of row that has no record for the row yet."""
-    run = max(journal.records(kinds=("run",)), key=lambda record: record.seq, default=None)
+    run = journal.last("run")
     if run is None or not records:
         return
     kinds = {record.row_kind for record in records}
