@@ -21,7 +21,8 @@ RIGS: dict[str, tuple[str, ...]] = {
     "limits": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/run/test_guard_limits.py"),
     "stop": ("bench.operators", "stop", "--rounds", "6"),
     "kills": ("bench.kill_matrix", "--playbook", "staged-2007", "--draw", "400", "--stop"),
-    "simulation": ("tests.simulation", "--seeds", "1..24", "--size", "6", "--jobs", "1", "--twins", "0"),
+    "simulation": ("tests.simulation", "--seeds", "1..24", "--size", "6", "--jobs", "1", "--twins", "0",
+                   "--stop"),
     "calls": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/connections/test_http_drawn.py",
               "tests/connections/test_storm.py"),
 }

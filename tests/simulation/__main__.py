@@ -66,12 +66,14 @@ def main() -> int:
     arguments.add_argument("--jobs", type=int, default=2)
     arguments.add_argument("--minutes", type=float, default=1e9, help="no story begins later than this")
     arguments.add_argument("--twins", type=int, default=4, help="every so many are compared with a calm twin (L4)")
+    arguments.add_argument("--stop", action="store_true", help="no story begins after one that breaks a promise")
     given = arguments.parse_args()
     if given.seed is not None:
         return show(given.seed, given.size, given.story)
     first, _, last = given.seeds.partition("..")
     began = time.monotonic()
-    found = many(range(int(first), int(last or first) + 1), given.size, given.jobs, given.minutes, given.twins)
+    found = many(range(int(first), int(last or first) + 1), given.size, given.jobs, given.minutes, given.twins,
+                 given.stop)
     report(found, time.monotonic() - began)
     return 1 if found.bad else 0
 

@@ -83,12 +83,12 @@ def safely(scenario: Scenario) -> Result:
                                 f"({last.filename}:{last.lineno})")
 
 
-def many(seeds: Iterable[int], size_max: int, jobs: int, minutes: float, twins: int) -> Sum:
+def many(seeds: Iterable[int], size_max: int, jobs: int, minutes: float, twins: int, stop: bool = False) -> Sum:
     found, began = Sum(), time.monotonic()
     left = iter(seeds)
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         def submit(count: int) -> set[Future[Told]]:
-            if time.monotonic() - began > minutes * 60:
+            if time.monotonic() - began > minutes * 60 or (stop and found.bad):
                 return set()
             return {pool.submit(one, seed, size_max, twins) for seed in islice(left, count)}
 

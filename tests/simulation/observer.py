@@ -79,6 +79,8 @@ class Observer:
     noted: dict[bytes, tuple[int, datetime | None]] = field(default_factory=dict)
     #: the run's record of the process that is up; None before it: the preflight has not let it begin
     began: int | None = None
+    #: the last time that it waited for though it had passed
+    passed: datetime | None = None
     #: all that any process has put in a file's place
     whole: dict[Path, set[bytes]] = field(default_factory=dict)
     database: Database | None = None
@@ -380,7 +382,7 @@ class Observer:
             self._counted(json.loads(body))
 
     def waits(self, until: datetime | None) -> None:
-        """L2: a run that waits asks to be woken no later than its first timer is due, and not for one that has passed.
+        """L2: a run that waits asks to be woken no later than its first timer is due, and does what it was woken for.
 
         Only where the operator's clock is right: what a run wrote by a wrong one is due by that.
         """
@@ -396,8 +398,10 @@ class Observer:
         first, now = min(due.values(), default=None), self.lab.clock.now()
         if first is not None and (until is None or until > max(first, now) + LATE_MAX):
             raise Violation("L2", f"a run waits until {until}, and a timer of it is due {first}")
-        if until is not None and until < now - LATE_MAX:
-            raise Violation("L2", f"a run was woken, and waits again for what was due {until}")
+        if until is not None and until < now:  # it is woken at once; what it was woken for is then done
+            if until == self.passed:
+                raise Violation("L2", f"a run was woken, and waits again for what was due {until}")
+            self.passed = until
 
     def _module_of(self, task: str) -> str:
         return self.modules.get(task, "")
