@@ -57,8 +57,6 @@ def test_conversions_are_one_then_twenty_then_all_and_never_more_than_the_budget
     assert refused.value.exit_code == ExitCode.REFUSED
     begun = stage.acted(name, "intent")
     assert 0 < len(begun) <= BUDGET
-    # what the refused run has left under way counts in the next one from its start
-    assert begun - stage.acted(name, "settled") if page < MAILBOXES else True
     inventory.write_text(text, encoding="utf-8")
     for _ in range(10):
         if stage.apply(name).exit_code == ExitCode.CONVERGED:

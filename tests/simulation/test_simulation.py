@@ -10,10 +10,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 import trustme
+from jinja2 import Environment
+from jinja2.parser import Parser
 
 from tests.simulation.carrier import Carrier
 from tests.simulation.loop import Loop
@@ -21,7 +25,7 @@ from tests.simulation.observer import Violation
 from tests.simulation.scenario import Scenario, Trouble, draw
 from tests.simulation.shrinking import shrunk
 from tests.simulation.stage import Result
-from tests.simulation.story import Story, folder_in_memory, tell
+from tests.simulation.story import Story, folder_in_memory, tell, watched
 
 TELL = """
 import json, logging
@@ -178,6 +182,32 @@ def test_mail_that_moves_too_early_is_seen() -> None:
             with pytest.raises(Violation, match="S1"):
                 story.observer._all_there(names[0], "S1", fresh=True)
             assert zone.names() == names
+        story.carrier.close()
+
+
+def test_what_is_half_written_locked_or_taken_for_an_expression_is_seen() -> None:
+    with folder_in_memory() as folder:
+        story = Story(calm(), folder)
+        with story.carrier.installed():
+            story.prepare()
+            exports = story.where.state / "acme" / "exports"
+            exports.mkdir(parents=True)
+            (exports / "batch.csv").write_bytes(b"whole")
+            with pytest.raises(Violation, match="S18"):
+                story.observer.files(story.where.state)
+            story.observer.replaced(exports / "batch.csv", b"whole")
+            story.observer.files(story.where.state)
+            died = story.lab.clock.now() - timedelta(seconds=91)
+            for each in (died, None):
+                with pytest.raises(Violation, match="L5"):
+                    story.observer.locked(each)
+            story.observer.locked(died + timedelta(seconds=1))
+            names = [row["name"] for row in story.rows["mailboxes"]]
+            assert "{{ 271828 * 314159 }}" in names
+            with mock.patch.object(Parser, "__init__", watched(Parser.__init__)):
+                Environment().parse("{{ row.name }}")
+                with pytest.raises(Violation, match="S10"):
+                    Environment().parse(names[0])
         story.carrier.close()
 
 
