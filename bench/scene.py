@@ -94,11 +94,14 @@ class Scene:
         return datetime.fromisoformat(self.lab.get("/clock")["now"])
 
     def go_on(self, outcomes: Sequence[Mapping[str, Any]]) -> None:
-        """People answer what is asked, and time goes on to when the next row is due, or an hour where none says."""
+        """People answer what is asked, and time goes on to when the next row is due, or an hour where none says.
+
+        Ten minutes at least: a row that is looked at every minute is no reason for a round that finds nothing to do.
+        """
         self.person.answer()
         wakes = [datetime.fromisoformat(str(each["next_wake"])) for each in outcomes if each.get("next_wake")]
         seconds = (min(wakes) - self.now()).total_seconds() if wakes else 3600.0
-        self.lab.post("/clock/advance", seconds=max(1.0, min(seconds, 3600.0 * 24)))
+        self.lab.post("/clock/advance", seconds=max(600.0, min(seconds, 3600.0 * 24)))
 
     def moved(self) -> int:
         """Requests so far that changed something over there."""
