@@ -31,6 +31,7 @@ from collections import Counter
 from pathlib import Path
 
 from bench.scene import ENDS, Apply, Scene, scene
+from bench.warm_start import WarmStart
 from engine.run.lease import LEASE
 
 WHENS = ("before", "after", "answered")
@@ -141,7 +142,7 @@ def stop(rig: Rig, on: Scene) -> bool:
     if both:
         os.kill(second.process.pid, signal.SIGCONT)
         rig.ended(second)
-    if second.process.returncode == 0:
+    if second.process.poll() == 0:
         return True
     on.go_on([second.outcome()])
     return False
@@ -153,13 +154,14 @@ def main() -> int:
     arguments.add_argument("--rounds", type=int, default=200)
     arguments.add_argument("--seed", type=int, default=1)
     given = arguments.parse_args()
-    began, rig = time.monotonic(), Rig(given.seed)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the lab ends with the rig
+    began, rig, start = time.monotonic(), Rig(given.seed), WarmStart()
     with tempfile.TemporaryDirectory(prefix="mailmove-operators-") as temporary:
         while rig.rounds < given.rounds:
             number = rig.counts["migrations begun"] = rig.counts["migrations begun"] + 1
             folder = Path(temporary) / str(number)
             folder.mkdir()
-            with scene(folder, given.seed) as on:
+            with scene(folder, given.seed, start) as on:
                 for _ in range(ROUNDS_MAX):
                     rig.rounds += 1
                     if (race if given.kind == "race" else stop)(rig, on):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,7 +15,7 @@ from engine import app
 from engine.cli import main as mailmove
 from engine.contract import Refusal
 from engine.lab import generate
-from engine.laboratory import Lab, Workplace, python
+from engine.laboratory import Lab, Start, Workplace
 from engine.people import Person
 from engine.rehearse import organisation, twice, write_inventory
 from engine.world import World
@@ -31,16 +29,20 @@ APPLY_SECONDS_MAX = 300
 class Apply:
     """One `mailmove apply --yes` as a process of its own."""
 
-    def __init__(self, words: Sequence[str], output: Path, user: str, entry: Sequence[str] = ("engine",)) -> None:
+    def __init__(self, start: Start, words: Sequence[str], output: Path, user: str,
+                 entry: Sequence[str] = ("engine",)) -> None:
         """entry: the program's module, and words of its own before the command."""
         self.output = output
         with output.open("wb") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", *entry, "apply", *words, "--yes", "--json"], stdin=subprocess.DEVNULL,
-                stdout=out, stderr=subprocess.STDOUT, env=python({**os.environ, "USER": user, "LOGNAME": user}))
+            self.process = start([*entry, "apply", *words, "--yes", "--json"], out, None,
+                                 {**os.environ, "USER": user, "LOGNAME": user})
 
     def wait(self) -> int:
-        return self.process.wait(APPLY_SECONDS_MAX)
+        """Its exit code. TimeoutError when it hangs."""
+        code: int | None = self.process.wait(APPLY_SECONDS_MAX)
+        if code is None:
+            raise TimeoutError(f"{self.output.name} has not ended after {APPLY_SECONDS_MAX} seconds")
+        return code
 
     def stopped(self) -> bool:
         """Whether it stands still (SIGSTOP), by the kernel's word."""
@@ -69,7 +71,8 @@ class Apply:
 class Scene:
     """One migration in the lab, from its first run on."""
 
-    def __init__(self, folder: Path, lab: Lab, playbook: Path, inventory: Path) -> None:
+    def __init__(self, folder: Path, lab: Lab, playbook: Path, inventory: Path, start: Start) -> None:
+        self._start = start
         self.folder, self.lab = folder, lab
         world = World()
         self.place = app.place(playbook, inventory, folder / "state", world)
@@ -87,7 +90,7 @@ class Scene:
         """stop_at_intent: it stops itself behind so many writes of intents, before the requests these announce."""
         self._runs += 1
         stopping = ("bench.dying_engine", str(stop_at_intent))
-        return Apply(self.words, self.folder / f"apply-{self._runs}.jsonl", user,
+        return Apply(self._start, self.words, self.folder / f"apply-{self._runs}.jsonl", user,
                      stopping if stop_at_intent else ("engine",))
 
     def now(self) -> datetime:
@@ -131,14 +134,15 @@ class Scene:
 
 
 @contextmanager
-def scene(folder: Path, seed: int, mailboxes: int = 3) -> Iterator[Scene]:
-    """A staged company of so many mailboxes, its lab running, nothing applied yet."""
+def scene(folder: Path, seed: int, start: Start, mailboxes: int = 3) -> Iterator[Scene]:
+    """A staged company of so many mailboxes, its lab running, nothing applied yet. `start`: of every process."""
     company = folder / "company"
     generate.write(generate.company(generate.Order("staged", mailboxes, seed=1)), company)
     world = World()
     migration = app.load(app.place(company, None, folder / "unused", world), {}, world)
     stage = folder / "stage"
     stage.mkdir()
-    with Lab(stage, organisation(migration), seed=seed, faults="none", environment=world.environment) as lab:
+    with Lab(stage, organisation(migration), seed=seed, faults="none", environment=world.environment,
+             start=start) as lab:
         inventory = write_inventory(migration.place.inventory, lab.ready, stage)
-        yield Scene(stage, lab, migration.place.playbook, inventory)
+        yield Scene(stage, lab, migration.place.playbook, inventory, start)
