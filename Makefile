@@ -64,7 +64,7 @@ short-rigs: .venv
 	$(PYTHON) -m bench.operators race --rounds 2 --seed $(SEED)
 	$(PYTHON) -m bench.operators stop --rounds 3 --seed $(SEED)
 	$(PYTHON) -m bench.kill_matrix --draw 60 --seed $(SEED)
-	timeout 600 $(PYTHON) -m tests.simulation --seeds $(SEED)..$$(($(SEED) + 19)) --size 12 --minutes 2
+	timeout 3600 $(PYTHON) -m tests.simulation --seeds $(SEED)..$$(($(SEED) + 199)) --size 12
 
 ## The real servers that tests meet (BIND, Postfix, …): Debian packages, installed where that may be done.
 servers:

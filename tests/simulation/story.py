@@ -32,6 +32,7 @@ IDLE_MAX = timedelta(days=31)
 #: How often a timer starts it at most, where the operator does not let it wait; how seldom while nothing comes of it,
 #: and while nothing is due.
 TIMER, RARELY, SELDOM = timedelta(hours=1), timedelta(days=1), timedelta(days=3)
+WEEK = timedelta(weeks=1)
 #: How often people look at what waits for them, and at least, even if nobody has told them of anything.
 LOOK_EVERY, LOOK_AT_LEAST = timedelta(hours=1), timedelta(days=1)
 #: Requests of a whole story, per mailbox and beside: a loop without an end is a broken promise (L6).
@@ -159,7 +160,8 @@ class Story(Stage):
                 found = (int(ExitCode.SOME_FAILED), None, str(fault))
             except Invalid as invalid:
                 raise Violation("L1", f"the playbook is refused: {invalid.problems[0]}") from None
-        self.observer.note(name, machine.host, "ended with", found[0], found[2])
+        # the folder has another name each time, and is no part of the story
+        self.observer.note(name, machine.host, "ended with", found[0], found[2].replace(str(self.folder), ""))
         if found[0] == -9:
             self.observer.files(self.where.state)
         if found[0] == ExitCode.LOCKED and not self.nested and "middle of a write" not in found[2]:
@@ -277,7 +279,8 @@ class Story(Stage):
             self._until_answered(now + LOOK_AT_LEAST)
             return clock.now() + timedelta(minutes=1)
         then = min(max(due, now + min(TIMER * 3**min(idle, 3), RARELY)), now + SELDOM)
-        return min([then, *(each for each in self.windows if each > now)])  # or it would be missed week after week
+        # a window comes back every week: it would be missed week after week
+        return min([then, *(each + WEEK * max(0, (now - each) // WEEK + 1) for each in self.windows)])
 
     def _until_answered(self, latest: datetime) -> None:
         """All that stands still waits for people: nobody starts it before they have said something."""

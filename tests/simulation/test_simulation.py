@@ -50,7 +50,7 @@ def calm(size: int = 2) -> Scenario:
 
 
 def test_the_same_seed_is_the_same_story_in_every_process() -> None:
-    one, two = (told([2, 7], 3, hash_seed) for hash_seed in ("1", "2"))
+    one, two = (told([2, 15], 3, hash_seed) for hash_seed in ("1", "2"))
     assert one == two
     assert len(set(one.splitlines())) == 2, "different seeds tell different stories"
 
