@@ -164,7 +164,7 @@ class Story(Stage):
         self.observer.note(name, machine.host, "ended with", found[0], found[2].replace(str(self.folder), ""))
         if found[0] == -9:
             self.observer.files(self.where.state)
-        if found[0] == ExitCode.LOCKED and not self.nested and "middle of a write" not in found[2]:
+        if found[0] == ExitCode.LOCKED and not self.nested and found[2].startswith("another run holds"):
             self.observer.locked(self.died)
         return found
 
