@@ -46,8 +46,11 @@ class Apply:
 
     def stopped(self) -> bool:
         """Whether it stands still (SIGSTOP), by the kernel's word."""
-        state = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
-        return state == "T"
+        try:
+            state = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
+        except FileNotFoundError:  # it has just ended
+            return False
+        return state.rpartition(")")[2].split()[0] == "T"
 
     @property
     def over(self) -> bool:
