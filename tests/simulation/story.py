@@ -169,12 +169,14 @@ class Story(Stage):
         return found
 
     def _second(self) -> None:
-        """Another operator starts it too, in the midst of the first one's run."""
+        """Another operator starts it too, in the midst of the first one's run, at the machine that is free."""
+        first = self.carrier.process
+        free = self.machine if isinstance(first, Process) and first.machine is self.other else self.other
         self.nested = True
         since = self.since_start
         try:
             self.observer.note("second operator")
-            self.apply(self.other, "second", wait=False)
+            self.apply(free, "second", wait=False)
         finally:
             self.nested, self.since_start = False, since
 
