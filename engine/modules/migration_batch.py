@@ -38,7 +38,9 @@ class MigrationBatch(Module):
     """Keep a batch created, started, or absent (B-27 to B-31, B-46, C-14).
 
     With `csv` the batch is a staged one, of the addresses in the file; without, a cutover of every mailbox. Started
-    is judged by the batch's status. A removed batch takes its history with it: export it first (batch_history).
+    is judged by the batch's status; a staged one that stands still after everybody in it was copied has done its work,
+    for the service copies nobody of it twice. A removed batch takes its history with it: export it first
+    (batch_history).
     """
 
     name: Annotated[str, "Name of the batch: letters, digits, - and _ (B-28)."]
@@ -50,7 +52,7 @@ class MigrationBatch(Module):
 
     family: ClassVar[str] = "batch"
     public: ClassVar[frozenset[str]] = frozenset({
-        "count", "endpoint", "last_synced", "members", "message", "read_whole", "state", "status"})
+        "copied", "count", "endpoint", "last_synced", "members", "message", "read_whole", "state", "status"})
     connection: ClassVar[str] = "exchange_online"
     effect: ClassVar[Effect] = "create"
     undo: ClassVar[Undo] = "compensate"
@@ -96,11 +98,17 @@ class MigrationBatch(Module):
                 # names are one regardless of case
                 "endpoint": self.endpoint if found.endpoint.lower() == self.endpoint.lower() else found.endpoint,
                 "last_synced": found.last_synced, "message": found.error or commonest(users)[0],
+                "copied": members is not None and all(user.last_success is not None for user in users),
                 "read_whole": created is None or site.world.clock.now() - created >= READ_WITHIN}
 
     def difference(self, state: State | None) -> Diff | None:
         diff = super().difference(state)
-        if diff is None or state is None or self.state != "created" or state.get("members") is not None:
+        if diff is None or state is None:
+            return diff
+        if self.state == "started" and self.csv and state.get("status") == "Stopped" and state.get("copied"):
+            left = tuple(change for change in diff.changes if change.field != "state")  # S-34, 60 days after its start
+            return Diff(diff.verb, left, state) if left else None
+        if self.state != "created" or state.get("members") is not None:
             return diff
         # A batch that was never started may not list its users yet; their number must do.
         left = tuple(change for change in diff.changes
@@ -148,7 +156,9 @@ class MigrationBatch(Module):
             more: dict[str, Any] = {"CSVData": byte_array(_file(self.csv)[0])} if self.csv else {}
             if self.state == "started":
                 more["AutoStart"] = True
-            if not self.csv:
+            if self.csv:
+                self._nobody_converted(site)
+            else:
                 self._alone(site)
             exchange.invoke("New-MigrationBatch", Name=self.name, SourceEndpoint=self.endpoint, **more)
             return
@@ -164,6 +174,20 @@ class MigrationBatch(Module):
             found = by_name(exchange.migration_batches(), self.name)
             if found is None or found.status not in ("Starting", "Syncing", "IncrementalSyncing"):
                 raise
+
+    def _nobody_converted(self, site: Site) -> None:
+        """S-34: what is converted has no mailbox left to copy. Raises Rejected, naming who is.
+
+        The service removes a batch that has stood still for 90 days; nobody may be led to make it again.
+        """
+        source = site.directory.mailboxes()
+        gone = [each for each in self._addresses() if each in source and not source[each].is_mailbox]
+        if gone:
+            more = f" and {len(gone) - 1} more of its list are" if gone[1:] else " of its list is"
+            raise Rejected(
+                "exchange_online", f"there is no batch {self.name}, and {gone[0]}{more} converted already: made again, "
+                "it would fail (S-34)", remedy="if the service has removed it after its work, waive this task for the "
+                "batch; else take who is converted out of its list")
 
     def _alone(self, site: Site) -> None:
         """C-28: only one cutover batch can exist, and no IMAP batch beside it. Raises Rejected, naming the other."""

@@ -14,6 +14,7 @@ from engine.modules.base import Module
 from engine.modules.batch_progress import BatchProgress
 from engine.modules.cloud_recipient import CloudRecipient
 from engine.modules.incremental_sync import IncrementalSync
+from engine.modules.mail_user_conversion import MailUserConversion
 from engine.modules.mailbox_sync import MailboxSync
 from engine.modules.migration_batch import MigrationBatch, digest, valid_name
 from tests.modules.lab_cloud import Lab
@@ -181,8 +182,8 @@ def test_a_started_batch_is_under_way_when_its_first_mailbox_is_copied(staged: L
 def test_a_batch_that_fails_whole_within_minutes_is_told_once_with_its_cause_and_runs_again(
         staged: Lab, tmp_path: Path) -> None:
     module, given = BatchProgress(batch="Batch01"), batch(tmp_path)
-    staged.control("/fault", {"kind": "password", "password": "Wint3r-Tree"})
     staged.act(given)
+    staged.control("/fault", {"kind": "password", "password": "Wint3r-Tree"})
     staged.pass_time(900)
     told = verdict(staged, module)
     assert isinstance(told, Failing) and not told.retry
@@ -251,6 +252,39 @@ def test_a_running_batch_is_stopped_before_it_is_removed(staged: Lab, tmp_path: 
     staged.pass_time(300)
     staged.act(gone)
     assert staged.settled(gone, within=3600, step=60) is None
+
+
+@pytest.mark.requirement("S-34")
+def test_a_staged_batch_that_stands_still_has_done_its_work_once_everybody_in_it_was_copied(
+        staged: Lab, tmp_path: Path) -> None:
+    module = batch(tmp_path)
+    staged.act(module)
+    staged.pass_time(300)
+    by_hand(staged, "Stop-MigrationBatch -Identity Batch01")
+    staged.pass_time(300)
+    stopped = staged.read(module)
+    assert stopped is not None and stopped["status"] == "Stopped" and module.difference(stopped) is not None
+    staged.act(module)
+    for each in NAMES:
+        staged.settled(MailboxSync(address=address(each), batch="Batch01"), within=DAY)
+    staged.pass_time(61 * DAY)  # the service stops what nobody has touched for 60 days
+    assert status(staged) == "Stopped" and module.difference(staged.read(module)) is None
+
+
+@pytest.mark.requirement("S-34")
+def test_a_batch_is_not_made_again_of_who_is_converted(staged: Lab, tmp_path: Path) -> None:
+    staged.act(batch(tmp_path))
+    for each in NAMES:
+        staged.settled(MailboxSync(address=address(each), batch="Batch01"), within=DAY)
+    staged.act(MailUserConversion(
+        address=address("anna"), routing_address="anna@contoso.onmicrosoft.com", cloud_legacy_dn="/o=ExchangeLabs/cn=a",
+        cloud_guid="0f8fad5b-d9cb-469f-a165-70867728950e"))
+    for days in (61, 91):  # the service stops what nobody touches for 60 days, and removes it 90 days later
+        staged.pass_time(days * DAY)
+    assert staged.read(batch(tmp_path)) is None
+    with pytest.raises(Rejected, match=r"anna@contoso\.com of its list is converted already"):
+        staged.act(batch(tmp_path))
+    assert staged.read(batch(tmp_path)) is None
 
 
 # ---------------------------------------------------------------------------------------------------- cutover
