@@ -73,6 +73,12 @@ def test_a_clock_that_was_ten_years_ahead_for_a_day_puts_off_no_wait() -> None:
     assert (found.violation, found.days < 20) == ("", True)
 
 
+@pytest.mark.parametrize("days", [61.0, 155.0])
+def test_nobody_there_until_the_service_stops_or_removes_a_batch_whose_people_are_converted(days: float) -> None:
+    result = tell(replace(calm(), troubles=(Trouble("absence", day=3.0, much=days),)))
+    assert not result.violation
+
+
 def test_a_conversion_under_way_keeps_its_place_while_a_person_has_it_in_hands() -> None:
     """Found with 40 mailboxes: typed by a person, the first was told to wait for its turn, and another was begun; both
     then waited for each other, and a run that was to wait ended."""
