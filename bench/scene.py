@@ -48,7 +48,7 @@ class Apply:
         """Whether it stands still (SIGSTOP), by the kernel's word."""
         try:
             state = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
-        except FileNotFoundError:  # it has just ended
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended
             return False
         return state.rpartition(")")[2].split()[0] == "T"
 
