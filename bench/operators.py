@@ -9,7 +9,7 @@ rounds people answer and time goes on; a migration that has converged is followe
 counters: nothing done twice, and a last digest like that of a migration with one operator.
 
 stop: in each round the holder is stopped (SIGSTOP) at a drawn request – before it is handled, after, or answered – or,
-in two of three that have anything to do, behind its first write of intents, before the requests that these announce
+in every other of those that have anything to do, behind its first write of intents, before the requests that these announce
 have left (behind a later one, an earlier act might be just past its last look at the lease, which no check can help).
 The lease runs out, a second operator takes over and runs to its end, or is stopped in its middle as well; then the
 first one is woken (SIGCONT). It must end with 7, and the lab must have had no changing request of it since; requests
@@ -49,6 +49,8 @@ class Rig:
         self.rounds = 0
         self.counts: Counter[str] = Counter()
         self.digests: set[str] = set()
+        #: the last holder was to stop behind an intent
+        self.intent = False
 
     def bad(self, what: str) -> None:
         self.wrong.append(what)
@@ -102,7 +104,8 @@ def _stand(process: Apply) -> bool:
 
 
 def stop(rig: Rig, on: Scene) -> bool:
-    intent = rig.fate.random() < 0.67
+    # never twice running: a letter that is always cut off before it is sent never leaves, whatever people answer
+    intent = rig.intent = rig.fate.random() < 0.8 and not rig.intent
     first = on.apply("anna", stop_at_intent=int(intent))
     if not intent:
         on.lab.post("/kill", pid=first.process.pid, at=rig.fate.randint(1, 60), when=rig.fate.choice(WHENS), stop=True)
