@@ -9,9 +9,9 @@ rounds people answer and time goes on; a migration that has converged is followe
 counters: nothing done twice, and a last digest like that of a migration with one operator.
 
 stop: in each round the holder is stopped (SIGSTOP) at a drawn request – before it is handled, after, or answered – or,
-in every other of those that have anything to do, behind its first write of intents, before the requests that these announce
-have left (behind a later one, an earlier act might be just past its last look at the lease, which no check can help).
-The lease runs out, a second operator takes over and runs to its end, or is stopped in its middle as well; then the
+in every other of those that have anything to do, behind its first write of intents, before the requests that these
+announce have left (behind a later one, an earlier act might be just past its last look at the lease, which no check
+can help). The lease runs out, a second operator takes over and runs to its end, or is stopped in its middle as well; then the
 first one is woken (SIGCONT). It must end with 7, and the lab must have had no changing request of it since; requests
 that only read are counted too.
 

@@ -19,7 +19,7 @@ RIGS: dict[str, tuple[str, ...]] = {
     "damage": ("bench.journal_damage", "--every", "41", "--tokens", "40"),
     "writes": ("bench.journal_writes", "--draw", "40"),
     "limits": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/run/test_guard_limits.py"),
-    "stop": ("bench.operators", "stop", "--rounds", "6"),
+    "stop": ("bench.operators", "stop", "--rounds", "12"),
     "kills": ("bench.kill_matrix", "--playbook", "staged-2007", "--draw", "400", "--stop"),
     "simulation": ("tests.simulation", "--seeds", "1..24", "--size", "6", "--jobs", "1", "--twins", "0",
                    "--stop"),
@@ -124,7 +124,7 @@ BUGS: list[Bug] = [
         'raise _refusal(self.path, "the journal cannot be written", str(error),',
         'return\n                raise _refusal(self.path, "the journal cannot be written", str(error),', "writes"),
     Bug("journal time follows the clock back", "journal", _JOURNAL, "max(clock, last) if records", "clock if records",
-        "stories"),
+        "simulation"),
     Bug("every record begins a chain of its own", "journal", _JOURNAL, "digest = chained(digest, seq, at,",
         "digest = chained(NOTHING, seq, at,", "stories"),
     # ------------------------------------------------------------------------------- limiters
