@@ -34,6 +34,8 @@ from engine.world import StillClock
 
 START = datetime(2026, 3, 6, 18, 0, tzinfo=UTC)
 ACTS = 5
+#: How a worker ends that was replaced although its lease had not run out.
+TOO_EARLY = 3
 WORKERS_MAX = 8
 #: How long one stands still who stands still.
 ASLEEP = LEASE + timedelta(seconds=10)
@@ -91,10 +93,14 @@ class Worker:
             self.step()
             self.fence = journal.hold({"who": f"worker {self.number}", "host": "h", "machine": "race",
                                        "pid": str(os.getpid()), "since": "now"})
-            self.step()
-            for number in range(ACTS):
-                self.once(journal, number)
-            journal.release()
+            held = self.shared.now()
+            try:
+                self.step()
+                for number in range(ACTS):
+                    self.once(journal, number)
+                journal.release()
+            except Refusal:
+                return TOO_EARLY if self.shared.now() - held < LEASE else int(ExitCode.LOCKED)
         return 0
 
     def once(self, journal: Journal, number: int) -> None:
@@ -154,7 +160,9 @@ def race(folder: Path, seed: int, ends: Counter[str]) -> list[str]:
     for child in children:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         ends[{0: "did all", -9: "killed", 7: "locked"}.get(status, f"exit {status}")] += 1
-        if status not in (0, -9, ExitCode.LOCKED):
+        if status == TOO_EARLY:
+            wrong.append("a holder was replaced before its lease had run out")
+        elif status not in (0, -9, ExitCode.LOCKED):
             wrong.append(f"a worker ended with {status}")
     shared.pass_time(ASLEEP)
     try:

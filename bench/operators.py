@@ -11,9 +11,9 @@ counters: nothing done twice, and a last digest like that of a migration with on
 stop: in each round the holder is stopped (SIGSTOP) at a drawn request – before it is handled, after, or answered – or,
 in every other of those that have anything to do, behind its first write of intents, before the requests that these
 announce have left (behind a later one, an earlier act might be just past its last look at the lease, which no check
-can help). The lease runs out, a second operator takes over and runs to its end, or is stopped in its middle as well; then the
-first one is woken (SIGCONT). It must end with 7, and the lab must have had no changing request of it since; requests
-that only read are counted too.
+can help). The lease runs out, a second operator takes over and runs to its end, or is stopped in its middle as well;
+then the first one is woken (SIGCONT). It must end with 7, and the lab must have had no changing request of it since;
+requests that only read are counted too.
 
 Prints violations / rounds; ends with 1 when any went wrong.
 """

@@ -124,7 +124,7 @@ BUGS: list[Bug] = [
         'raise _refusal(self.path, "the journal cannot be written", str(error),',
         'return\n                raise _refusal(self.path, "the journal cannot be written", str(error),', "writes"),
     Bug("journal time follows the clock back", "journal", _JOURNAL, "max(clock, last) if records", "clock if records",
-        "simulation"),
+        "stories"),
     Bug("every record begins a chain of its own", "journal", _JOURNAL, "digest = chained(digest, seq, at,",
         "digest = chained(NOTHING, seq, at,", "stories"),
     # ------------------------------------------------------------------------------- limiters

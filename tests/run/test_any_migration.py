@@ -42,6 +42,8 @@ RUNS_MAX = 40
 WAIT_HOURS = 5
 #: An act that failed for want of an answer is not tried again sooner.
 PAUSE_MIN = timedelta(minutes=1)
+#: So often a thing may be tried before a person is asked.
+TRIES_MAX = 10
 #: Nor more often than this before it has failed, or a person has said something.
 TRIES_MAX = 9
 
@@ -142,6 +144,9 @@ class Story:
                 each.kind in ("run", "retried", "resolved") and intents[-2] < each.seq for each in records):
             self.bad(f"{key}: tried again after {now - tries[-1]}")
         tries.append(now)
+        asked = max((each.seq for each in records if each.kind in ("retried", "resolved")), default=0)
+        if sum(seq > asked for seq in intents) > TRIES_MAX:
+            self.bad(f"{key}: tried {len(intents)} times, and nobody was asked (L6)")
 
     @staticmethod
     def _later(consented: set[bytes], mine: list[Record]) -> bool:

@@ -125,7 +125,7 @@ class Stories(RuleBasedStateMachine):
 
 
 TestStories = Stories.TestCase
-TestStories.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+TestStories.settings = settings(max_examples=100, stateful_step_count=15, deadline=None)
 
 
 # ------------------------------------------------------------------------------------------- damage
