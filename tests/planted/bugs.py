@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 #: rig → its command, after `python -m`
 RIGS: dict[str, tuple[str, ...]] = {
-    "any": ("tests.run.test_any_migration", "--seeds", "40", "--stop"),
+    "any": ("tests.run.test_any_migration", "--seeds", "60", "--stop"),
     "laws": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/run/test_laws.py"),
     "guards": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/run/test_guard_matrix.py",
                "tests/run/test_guard_undo.py"),

@@ -43,7 +43,7 @@ WAIT_HOURS = 5
 #: An act that failed for want of an answer is not tried again sooner.
 PAUSE_MIN = timedelta(minutes=1)
 #: So often a thing may be tried before a person is asked.
-TRIES_MAX = 10
+TRIES_MAX = 8
 #: Nor more often than this before it has failed, or a person has said something.
 TRIES_MAX = 9
 
@@ -237,7 +237,7 @@ class Story:
                     remote.act_faults[key] = [self.fate.choice((
                         Unreachable("memory", "no answer"), InDoubt("memory", "lost"), Denied("memory", "no")))
                         for _ in range(self.fate.randint(1, 3))]
-                if self.fate.random() < 0.02:  # for long
+                if self.fate.random() < 0.06:  # for long
                     remote.act_faults[key] = [Unreachable("memory", "no answer") for _ in range(60)]
             remote.read_faults = {f"thing/{n}-{row}": Unreachable("memory", "down") for n in range(5) for row in ROWS
                                   if self.fate.random() < 0.05}
