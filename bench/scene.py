@@ -118,11 +118,15 @@ class Scene:
         return int(self.lab.get("/counters")["arrived"])
 
     def held_by(self, process: Apply) -> bool:
-        """Whether it is the one that may act, by the journal."""
+        """Whether it is the one that may act, by the journal, and has not written yet that it has ended."""
         try:
             journal = app.reading(self.place, World())
             try:
-                return (journal.holder(self.now()) or {}).get("pid") == str(process.process.pid)
+                holder = journal.holder(self.now()) or {}
+                if holder.get("pid") != str(process.process.pid):
+                    return False
+                ends = [record.at for record in journal.records(kinds=("ended",)) if record.at is not None]
+                return not ends or ends[-1] < datetime.fromisoformat(holder["since"])
             finally:
                 journal.close()
         except Refusal:  # it stands still in the middle of a write
