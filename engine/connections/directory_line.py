@@ -249,16 +249,20 @@ def _decoded(whole: Callable[[Any], dict[str, Any]], message: dict[str, Any]) ->
     """An answer of the server, entries as bytes only.
 
     ldap3 makes text of every value as well, which nobody here reads and which costs more than all the rest of an entry.
-    Those in ranges are left to it, for it asks for the other ranges by itself.
+    Those in ranges are left to it, for it asks for the other ranges by itself; so is what is not UTF-8.
     """
     if message["protocolOp"] != _ENTRY or message["controls"]:
         return whole(message)
     (*_, dn), (*_, listed) = message["payload"]
-    found = {name[3].decode(): [bytes(value[3]) for value in values[3]] for name, values in (
-        attribute[3] for attribute in listed)}
+    try:
+        name_of_it = dn.decode()
+        found = {name[3].decode(): [bytes(value[3]) for value in values[3]] for name, values in (
+            attribute[3] for attribute in listed)}
+    except UnicodeDecodeError:
+        return whole(message)
     if any(";range=" in name for name in found):
         return whole(message)
-    return {"type": "searchResEntry", "raw_dn": dn, "dn": dn.decode(), "raw_attributes": found, "attributes": {}}
+    return {"type": "searchResEntry", "raw_dn": dn, "dn": name_of_it, "raw_attributes": found, "attributes": {}}
 
 
 class _Tls(ldap3.Tls):

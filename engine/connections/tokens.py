@@ -232,7 +232,7 @@ def _claims(token: str) -> Mapping[str, Any] | None:
     payload = token.split(".")
     try:
         found = json.loads(base64.urlsafe_b64decode(payload[1] + "=" * (-len(payload[1]) % 4)))
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

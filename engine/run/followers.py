@@ -66,5 +66,3 @@ def _misses(template: Template, row: str, outputs: _Without) -> bool:
         if any(isinstance(each, Unknown) and _GONE in each.needs for each in found):
             return True
     return False
-
-

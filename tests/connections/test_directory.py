@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ldap3
 import pytest
+from ldap3.utils.asn1 import decode_message_fast
+from ldaptor.protocols import pureldap
 
 from engine.connections import Site
 from engine.connections.directory import Directory
+from engine.connections.directory_line import _decoded
 from engine.connections.directory_objects import Modification
 from engine.connections.secrets import Secret
 from engine.contract import Denied, InDoubt, Rejected, Unreachable
@@ -128,3 +132,14 @@ def test_a_broken_line_is_mended_for_reads_and_is_doubt_for_writes(lab: Stand) -
     with pytest.raises(InDoubt):
         one.modify(dn, [Modification("add", "targetAddress", (ROUTING,))])
     assert lab.organisation.mailboxes["anna@contoso.com"].target_address is not None
+
+
+@pytest.mark.parametrize("dn", [b"CN=anna", b"CN=\xff"])
+@pytest.mark.parametrize("name", [b"cn", b"c\xff", b"member;range=0-*"])
+def test_an_entry_is_read_as_the_library_reads_it_whatever_its_bytes(dn: bytes, name: bytes) -> None:
+    strategy = ldap3.Connection(ldap3.Server("dc.example")).strategy
+    entry = pureldap.LDAPSearchResultEntry(objectName=dn, attributes=[(name, [b"\xff\x00"])])
+    message = decode_message_fast(bytes(pureldap.LDAPMessage(entry, id=7).toWire()))
+    whole, ours = strategy.decode_response_fast(message), _decoded(strategy.decode_response_fast, message)
+    assert {key: ours[key] for key in ("type", "dn", "raw_dn")} == {key: whole[key] for key in ("type", "dn", "raw_dn")}
+    assert dict(ours["raw_attributes"]) == dict(whole["raw_attributes"])

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from engine.connections import Site
 from engine.connections.http import Http
 from engine.connections.secrets import Secret
-from engine.connections.tokens import Tokens
+from engine.connections.tokens import Tokens, _claims
 from engine.contract import Denied, ExitCode, Refusal, Unreachable
 from engine.world import StillClock, World
 from tests.connections.cloud_server import TENANT, Cloud, Reply, Seen, running
@@ -220,3 +220,8 @@ def test_a_token_of_another_tenant_is_refused_and_nothing_is_asked_with_it(cloud
     assert refused.value.exit_code == ExitCode.REFUSED
     assert "gave graph a token of 99999999-1111-2222-3333-444444444444" in refused.value.problem.found
     assert len(cloud.seen) == before
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff", b"[]", b"[" * 100_000])
+def test_a_token_that_cannot_be_read_says_nothing(payload: bytes) -> None:
+    assert _claims(f"head.{base64.urlsafe_b64encode(payload).decode()}.tail") is None
