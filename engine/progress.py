@@ -82,8 +82,8 @@ class Lines:
             reason = str(fields.get("reason") or fields.get("what") or "")
             self._add(event, str(fields.get("phase") or "parked") + ":",
                       reason + (f" (until {moment(until)})" if until else ""))
-        elif event.kind == "watching":
-            self.screen.lines(watched(event))
+        elif event.kind in BEFOREHAND:
+            self.screen.lines(BEFOREHAND[event.kind](event))
         elif event.kind == "waiting":
             self._flush()
             until = fields.get("until")
@@ -159,8 +159,8 @@ class LiveTable:
             sign = SIGNS.get(str(event.fields.get("verb")), "!")
             reason = f": {event.fields['reason']}" if event.fields.get("reason") else ""
             self._last = [*self._last[-5:], visible(f"{sign} {event.row}  {task_name(event.task)}{reason}")]
-        elif event.kind == "watching":  # before the run has begun, and its table
-            self.screen.lines(watched(event))
+        elif event.kind in BEFOREHAND:
+            self.screen.lines(BEFOREHAND[event.kind](event))
         elif event.kind == "waiting":
             self._count()
             until, persons = event.fields.get("until"), event.fields.get("persons")
@@ -228,6 +228,19 @@ def watched(event: Event) -> Iterator[str]:
         f"Watched for another one until {event.fields['until']:%H:%M:%S} UTC.")
 
 
+def asked_again(event: Event) -> Iterator[str]:
+    """Why nothing happens yet: the preflight could not tell what might forbid the run."""
+    first, *others = event.fields["untold"]
+    more = f" (and {len(others)} more)" if others else ""
+    yield from wrap(f"{moment(event.at)}  {first}{more}. Asked again at {event.fields['until']:%H:%M:%S} UTC. "
+                    "Ctrl-C ends it; nothing was changed.")
+
+
+#: What is told before a run has begun, and its table.
+BEFOREHAND = {"watching": watched, "asking_again": asked_again}
+
+
 def task_name(label: str) -> str:
     """The task's own name of a label «play / task»."""
     return label.rpartition(" / ")[2]
+

@@ -200,8 +200,8 @@ class Engine:
                 continue
             if event.get("event") == "outcome":
                 self.outcome = event
-            elif event.get("event") in ("waiting", "waited"):
-                self.waits = event["event"] == "waiting"
+            elif event.get("event") in ("waiting", "asking_again", "waited"):
+                self.waits = event["event"] != "waited"
             yield event
 
     def stop(self) -> int:
@@ -340,7 +340,7 @@ class Stage:
 
     def _tell(self, engine: Engine) -> None:
         for event in engine.events():
-            if event.get("event") not in ("waiting", "waited", "run_started"):
+            if event.get("event") not in ("waiting", "asking_again", "waited", "run_started"):
                 self.alive = None
             if self.listener and event.get("event") in ("acted", "failed"):
                 fields = {name: each for name, each in event.items() if name not in ("event", "at", "task", "row")}

@@ -9,7 +9,7 @@ Data flows one way: a run hands in a `Look`, and journals what is new of the `Fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from engine.checks import (
@@ -35,7 +35,7 @@ CHECKS: tuple[Check, ...] = (
 
 _GRAVITY = {"refuse": 0, "warn": 1, "note": 2}
 
-__all__ = ["CHECKS", "Check", "Look", "Memory", "examine", "find", "first", "of"]
+__all__ = ["CHECKS", "Check", "Look", "Memory", "asked_again", "examine", "find", "first", "of"]
 
 
 def find(name: str) -> Check | None:
@@ -58,8 +58,18 @@ def first(look: Look) -> list[Finding]:
 
 def examine(look: Look) -> list[Finding]:
     """Everything, the gravest first."""
-    found = [each for check in CHECKS for each in of(check, look)]
-    return sorted(found, key=lambda each: _GRAVITY[each.severity])
+    return _ranked(each for check in CHECKS for each in of(check, look))
+
+
+def asked_again(look: Look, findings: Sequence[Finding]) -> list[Finding]:
+    """The findings of an earlier look; checks that could not tell for a passing fault are asked anew."""
+    untold = {found.check for found in findings if found.passing}
+    return _ranked((*(found for found in findings if found.check not in untold),
+                    *(each for check in CHECKS if check.name in untold for each in of(check, look))))
+
+
+def _ranked(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda each: _GRAVITY[each.severity])
 
 
 def of(check: Check, look: Look) -> Iterator[Finding]:

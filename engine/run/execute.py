@@ -34,7 +34,7 @@ from engine.run.graph import Selection
 from engine.run.journal import Journal, Record
 from engine.run.lease import HEARTBEAT_SECONDS, announced, holder
 from engine.run.plan import MEANING_BYTES, Preview
-from engine.run.preflight import Preflight, judge, judge_clock
+from engine.run.preflight import Preflight, asking_again, judge, judge_clock
 from engine.run.stand import Seen, Word, compare, look_at, read
 from engine.world import World
 
@@ -402,7 +402,7 @@ def run(program: Program, site: Site, journal: Journal, world: World, *, selecti
     pulse = world.pulse(HEARTBEAT_SECONDS, journal.heartbeat)
     try:
         preflight = Preflight(program, site, journal, world)
-        findings = preflight.look_patiently(lambda: _kept(journal)) if wait else preflight.look()
+        findings = preflight.look_patiently(lambda: _kept(journal), wait=wait, tell=asking_again(listener, world))
         judge_clock(findings)
         if fresh := preflight.note(findings):
             journal.append(fresh)

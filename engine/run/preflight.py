@@ -15,12 +15,14 @@ from engine import checks
 from engine.checks import Look, Memory, routing
 from engine.checks.base import copies
 from engine.connections import Site
-from engine.contract import ExitCode, Fault, Finding, Plain, Problem, Program, Refusal
+from engine.contract import Event, ExitCode, Fault, Finding, Listener, Plain, Problem, Program, Refusal
 from engine.run.journal import Journal, Record
 from engine.world import World
 
-#: Pauses of a run that may wait, while a check's remote side is out of reach.
+#: Pauses of a run while a refusing check's remote side is out of reach; one that may wait takes all of them, one that a
+#: timer starts again, or a person who looks on, the first few.
 PATIENCE = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 4, 8))
+PAUSES_WITHOUT_WAIT = 2
 #: How often a run that waits looks again at what no task looks at.
 AGAIN = timedelta(days=1)
 
@@ -79,19 +81,35 @@ class Preflight:
         _ours(look)
         return checks.examine(look)
 
-    def look_patiently(self, alive: Callable[[], bool]) -> list[Finding]:
-        """As `look`; what could not be told for a passing fault is asked again after growing pauses.
+    def look_patiently(self, alive: Callable[[], bool], *, wait: bool,
+                       tell: Callable[[Sequence[str], datetime], None]) -> list[Finding]:
+        """As `look`; what could not be told for a passing fault is asked again after growing pauses, and that alone:
+        of many questions one usually fails, and each time another.
 
-        `alive` is called while waiting: it keeps the lease, and says when to stop waiting.
+        `alive` is called while waiting: it keeps the lease, and says when to stop waiting. `tell` hears what could not
+        be told, and when it is asked again. Raises what `look` raises, a Fault only when the last look met it.
         """
-        findings = self.look()
-        for pause in PATIENCE:
-            if not any(found.passing and found.severity == "refuse" for found in findings):
+        findings: list[Finding] | None = None
+        for pause in (*PATIENCE[:None if wait else PAUSES_WITHOUT_WAIT], None):
+            try:
+                findings = self.look() if findings is None else self._again(findings)
+                untold = [found.text for found in findings if found.passing and found.severity == "refuse"]
+            except Fault as fault:
+                if not fault.passing or pause is None:
+                    raise
+                untold = [str(fault)]
+            if not untold or pause is None or any(each.told and each.severity == "refuse" for each in findings or ()):
                 break
-            self._world.clock.wait(self._world.clock.now() + pause, alive)
+            until = self._world.clock.now() + pause
+            tell(untold, until)
+            self._world.clock.wait(until, alive)
             self._site.forget()
-            findings = self.look()
-        return findings
+        return findings or []
+
+    def _again(self, findings: Sequence[Finding]) -> list[Finding]:
+        """The findings of a look, those asked anew that could not be told."""
+        look = Look(self._program, self._site, self._world.clock.now(), self._memory)
+        return checks.asked_again(look, findings)
 
     def next_look(self) -> datetime | None:
         """When a run that waits looks again; None: the playbook moves no mailboxes, and there is nothing to watch."""
@@ -131,6 +149,15 @@ class Preflight:
             if "mx" not in known and routing.watches(look := Look(self._program, self._site, self.looked_at)):
                 facts["mx"] = dict(routing.baseline(look))
         return facts
+
+
+def asking_again(listener: Listener | None, world: World) -> Callable[[Sequence[str], datetime], None]:
+    """What tells a run's listener (event `asking_again`) why nothing happens yet."""
+    def tell(untold: Sequence[str], until: datetime) -> None:
+        if listener is not None:
+            listener(Event("asking_again", world.clock.now(), fields={"untold": list(untold), "until": until}))
+
+    return tell
 
 
 def check_identity(program: Program, site: Site, journal: Journal, now: datetime) -> None:

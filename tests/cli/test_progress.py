@@ -92,3 +92,15 @@ def test_a_holder_that_is_watched_is_told_with_the_end_of_it(live: bool) -> None
     assert shown.screen.out.getvalue() == (  # type: ignore[attr-defined]
         "2026-03-02 02:00 UTC olaf on jump02, process 4711, holds this migration, and its last sign of life\n"
         "is of a time that has not come yet. Watched for another one until 02:01:30 UTC.\n")
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["lines", "live table"])
+def test_what_the_preflight_could_not_tell_is_told_with_when_it_asks_again(live: bool) -> None:
+    screen = Screen(io.StringIO(), io.StringIO())
+    shown = table([]) if live else Lines(screen)
+    shown(Event("asking_again", NOW, fields={
+        "untold": ["the tenant has room: could not be told (no answer)", "another"],
+        "until": NOW + timedelta(minutes=1)}))
+    assert shown.screen.out.getvalue() == (  # type: ignore[attr-defined]
+        "2026-03-02 02:00 UTC the tenant has room: could not be told (no answer) (and 1 more). Asked again at\n"
+        "02:01:00 UTC. Ctrl-C ends it; nothing was changed.\n")
