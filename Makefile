@@ -34,7 +34,7 @@ kill-rig: .venv
 	$(PYTHON) -m engine.lab.generate --type staged --mailboxes 30 --seed 1 $(RIG)
 	$(PYTHON) -m bench.kill_rig $(RIG)/playbook.yml --points 200 --seed $(SEED) --jobs 2
 
-.PHONY: simulation journal-rigs operator-rigs short-rigs kill-matrix planted-bugs
+.PHONY: simulation journal-rigs operator-rigs short-rigs kill-matrix planted-bugs mutants
 
 ## Journal files: every byte flipped, every length cut, every write failing (strace), and 30 days of polling.
 journal-rigs: .venv
@@ -56,6 +56,14 @@ kill-matrix: .venv
 ## Bugs planted one at a time in a copy of the tree: a rig that does not know of it has to find each.
 planted-bugs: .venv
 	$(PYTHON) -m tests.planted
+
+## One token of guards, journal or execution changed at a time, COUNT drawn by SEED: the tests have to turn red. The
+## operators are cosmic-ray's, in a folder of their own: pinned, since the draw depends on them.
+COSMIC := cosmic-ray==8.7.0 parso==0.8.7 stevedore==5.10.0
+mutants: COUNT := 150
+mutants: .venv
+	.venv/bin/pip install --quiet --no-deps --upgrade --target .work/mutants $(COSMIC)
+	PYTHONPATH=.work/mutants $(PYTHON) -m tests.mutants --count $(COUNT) --seed $(SEED)
 
 ## A little of each rig; part of every CI run.
 short-rigs: .venv

@@ -1,0 +1,1 @@
+"""Mutation testing: one token of the engine is changed, and the tests have to turn red."""
