@@ -39,11 +39,19 @@ class Unknown:
 
     `needs` names what would make it known: registers ("proof.held_since") or nothing when a read failed.
     `never`: nothing will, for its task was waived or skipped, or told all it had; the filter `default` answers that.
+    Of a read that failed: what a person may do about it, and after how many seconds it may be asked again.
     """
 
     reason: str
     needs: tuple[str, ...] = ()
     never: bool = False
+    remedy: str = ""
+    retry_after: float = 0.0
+
+    @classmethod
+    def of(cls, fault: Fault) -> Unknown:
+        """What could not be read, for this fault."""
+        return cls(str(fault), remedy=fault.remedy, retry_after=fault.retry_after or 0.0)
 
     def __bool__(self) -> bool:
         raise TypeError("an unknown value is neither true nor false")
@@ -226,6 +234,8 @@ class Fault(Exception):
 
     #: whether asking again without any change may help
     passing = False
+    #: seconds after which the remote side wants to be asked again, where it said so
+    retry_after: float | None = None
 
     def __init__(self, connection: str, text: str, *, code: str = "", request_id: str = "", remedy: str = "") -> None:
         super().__init__(f"{connection}: {text}")
@@ -237,7 +247,7 @@ class Fault(Exception):
 
 
 class Unreachable(Fault):
-    """No answer, or "try later". Nothing was changed. `retry_after` seconds, where the server said so."""
+    """No answer, or "try later". Nothing was changed."""
 
     passing = True
 

@@ -34,7 +34,7 @@ TASK = {
     "vars": "Variables of this task.",
     "tags": PLAY["tags"],
     "not_before": "The moment before which it waits, as in {{ proof.held_since + minutes(15) }}.",
-    "timeout": "How long it may take, as in 72 hours.",
+    "timeout": "How long it may take, as in 72 hours; 30 days where nothing is said. Then a person is asked.",
     "window": PLAY["window"],
 }
 IMPORT_TASKS = {

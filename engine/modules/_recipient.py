@@ -28,7 +28,7 @@ class OnRecipient(Module):
         answers: dict[str, Reading] = {}
         for key, address in addresses.items():
             one = found.get(address)
-            answers[key] = Unknown(str(one)) if isinstance(one, Fault) else None if one is None else cls.state(one)
+            answers[key] = Unknown.of(one) if isinstance(one, Fault) else None if one is None else cls.state(one)
         return answers
 
     def outlook(self, state: State | None, diff: Diff) -> Outlook | None:

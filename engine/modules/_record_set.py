@@ -69,7 +69,7 @@ class RecordSet(Module):
         found: dict[str, Reading] = {}
         for key, question in records.items():
             answer = answers[question]
-            found[key] = Unknown(str(answer)) if isinstance(answer, Fault) else state_of(answer)
+            found[key] = Unknown.of(answer) if isinstance(answer, Fault) else state_of(answer)
         return found
 
     def difference(self, state: State | None) -> Diff | None:

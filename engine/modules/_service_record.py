@@ -58,7 +58,7 @@ def services(site: Site, modules: Sequence[OfDomain], demand: Demand) -> dict[st
     answers = site.graph.service_records_of(verified) if verified else {}
     found: dict[str, tuple[str, ...] | Unknown | None] = dict.fromkeys(asked)
     for domain, answer in answers.items():
-        found[domain] = Unknown(str(answer)) if isinstance(answer, Fault) else demand(answer)
+        found[domain] = Unknown.of(answer) if isinstance(answer, Fault) else demand(answer)
     return found
 
 

@@ -113,7 +113,7 @@ def _state(module: Autodiscover, answers: Mapping[tuple[str, str, str], Any]) ->
     asked = (module.record(), *module.leftovers())
     fault = next((answers[each] for each in asked if isinstance(answers[each], Fault)), None)
     if fault is not None:
-        return Unknown(str(fault))
+        return Unknown.of(fault)
     alias, *rest = (answers[each] for each in asked)
     if alias.absent and all(each.absent for each in rest):
         return None

@@ -180,7 +180,7 @@ class Module:
             try:
                 found[module.key()] = module.read(site)
             except Fault as fault:
-                found[module.key()] = Unknown(str(fault))
+                found[module.key()] = Unknown.of(fault)
         return found
 
     @classmethod

@@ -47,7 +47,7 @@ class GroupMembers(Module):
     def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
         ours = [module for module in modules if isinstance(module, GroupMembers)]
         answers = site.exchange_online.group_members([module.address.lower() for module in ours])
-        return {module.key(): Unknown(str(there)) if isinstance(there, Fault) else module._compared(site, there)
+        return {module.key(): Unknown.of(there) if isinstance(there, Fault) else module._compared(site, there)
                 for module, there in zip(ours, answers, strict=True)}
 
     def _compared(self, site: Site, there: frozenset[str]) -> State:

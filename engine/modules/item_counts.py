@@ -59,7 +59,7 @@ class ItemCounts(Module):
             try:
                 found[module.key()] = module._compared(site, cloud.get(module.address.lower()))
             except Fault as fault:
-                found[module.key()] = Unknown(str(fault))
+                found[module.key()] = Unknown.of(fault)
         return found
 
     def _compared(self, site: Site, cloud: int | None) -> State | Unknown:

@@ -65,5 +65,5 @@ class LicenceActive(Module):
                 asked.append((module.key(), user.id))
         plans = site.graph.mailbox_plans([user for _, user in asked])
         for (key, _), plan in zip(asked, plans, strict=True):
-            found[key] = Unknown(str(plan)) if isinstance(plan, Fault) else {"mailbox_plan": plan}
+            found[key] = Unknown.of(plan) if isinstance(plan, Fault) else {"mailbox_plan": plan}
         return found

@@ -110,7 +110,7 @@ class MailUserConversion(OnRecipient):
         answers: dict[str, Reading] = {}
         for key, address in addresses.items():
             one = found.get(address)
-            answers[key] = Unknown(str(one)) if isinstance(one, Fault) else None if one is None else _state(*one)
+            answers[key] = Unknown.of(one) if isinstance(one, Fault) else None if one is None else _state(*one)
         return answers
 
     def by_hand(self, site: Site) -> bool:

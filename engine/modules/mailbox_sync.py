@@ -104,7 +104,7 @@ class MailboxSync(Module):
 def _state(user: MigrationUser, batch_status: str, statistics: Mapping[str, Any] | Fault | None) -> State | Unknown:
     if isinstance(statistics, Fault):
         if user.state == "failed":
-            return Unknown(str(statistics))  # why it failed is not known
+            return Unknown.of(statistics)  # why it failed is not known
         statistics = None  # only how long it stands still
     error = user.error or str((statistics or {}).get("Error") or "")
     stalled = span((statistics or {}).get("StalledDuration"))

@@ -70,9 +70,9 @@ class MailboxUse(Module):
             try:
                 sign_in = site.graph.sign_ins().get(user.id) if user is not None else None
             except Denied:
-                return Unknown(str(action))
+                return Unknown.of(action)
             if sign_in is None:
-                return Unknown(str(action))
+                return Unknown.of(action)
         used = action if isinstance(action, datetime) else sign_in
         since = _letter.moment(self.since) if self.since else None
         state: dict[str, bool | datetime | str | None] = {
@@ -83,7 +83,7 @@ class MailboxUse(Module):
         try:
             logon = last_logon(site, self.address.lower())
         except Fault as fault:
-            return Unknown(str(fault))
+            return Unknown.of(fault)
         if logon is not None and logon.at > since and not self._migration(logon.by):
             state |= {"used": False, "source_opened": logon.at, "source_opened_by": logon.by}
         return state

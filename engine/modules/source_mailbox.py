@@ -44,7 +44,7 @@ class SourceMailbox(Module):
         answers: dict[str, Reading] = {}
         for module in ours:
             one = found.get(module.address.lower())
-            answers[module.key()] = Unknown(str(one)) if isinstance(one, Fault) else (
+            answers[module.key()] = Unknown.of(one) if isinstance(one, Fault) else (
                 None if one is None else {"wrong": module._wrong(one), "dn": one.dn})
         return answers
 

@@ -93,7 +93,7 @@ class TenantDomain(Module):
 def _state(domain: Domain, proof: Mapping[str, str] | Fault, services: Mapping[str, Any] | Fault) -> State | Unknown:
     for fault in (proof, services):
         if isinstance(fault, Fault):
-            return Unknown(str(fault))
+            return Unknown.of(fault)
     assert isinstance(proof, Mapping) and isinstance(services, Mapping)
     return {"state": "verified" if domain.verified else "present",
             "verification_txt": proof.get("txt"), "verification_mx": proof.get("mx"),

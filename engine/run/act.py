@@ -60,14 +60,15 @@ class Acting(Floor):
             if not isinstance(error, Fault):
                 raise error
             for one in job.page:
-                self.try_again(template, one, str(error), remedy=error.remedy, passing=error.passing)
+                self.try_again(template, one, str(error), remedy=error.remedy, passing=error.passing,
+                               at_least=error.retry_after or 0.0)
             return
         compare(job.page, answers)
         now = self.world.clock.now()
         acts = []
         for one in job.page:
             if one.unknown is not None:
-                self.try_again(template, one, one.unknown.reason)
+                self.unread(template, one, one.unknown)
                 continue
             self.tries.pop((template.index, one.slot), None)
             if one.diff is None or (template.module.reads == "journal" and one.state is not None):

@@ -286,7 +286,7 @@ class Run(Acting):
             for upstream in page:
                 compare([upstream], look_at(self.site, above, [upstream]))
                 if upstream.unknown is not None:
-                    self.try_again(template, one, upstream.unknown.reason)
+                    self.unread(template, one, upstream.unknown)
                     return False
                 if upstream.diff is not None:
                     self.record("unsettled", above, upstream, {"index": above.index, "state": upstream.state})

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from engine.connections import Site
-from engine.contract import Event, Handover, Listener, Phase, Program, Template
+from engine.contract import Event, Handover, Listener, Phase, Program, Template, Unknown
 from engine.run import guards
 from engine.run.facts import JournalFacts
 from engine.run.fold import Past
@@ -23,6 +23,8 @@ from engine.world import Workers, World
 
 #: Pauses between tries of a row whose remote side is out of reach; after the last it fails.
 TRY_AGAIN = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 4, 8, 15, 30, 60))
+#: A service is waited for so long where the task says nothing else (`timeout`); then a person is asked.
+WAIT_MAX = timedelta(days=30)
 
 
 @dataclass(slots=True)
@@ -135,7 +137,8 @@ class Floor:
 
     def wait_for_service(self, template: Template, one: Seen, reason: str, now: datetime) -> None:
         since = self.since(template, one, now)
-        if template.timeout_seconds is not None and now - since >= timedelta(seconds=template.timeout_seconds):
+        seconds = template.timeout_seconds
+        if now - since >= (WAIT_MAX if seconds is None else timedelta(seconds=seconds)):
             self.fail(template, one, "service", f"{reason}, and its timeout has passed", "Look at the remote side.")
             return
         pause = max(one.module.look_again, (now - since) / 10)
@@ -185,6 +188,10 @@ class Floor:
             return
         pause = max(TRY_AGAIN[min(tries, len(TRY_AGAIN) - 1)], timedelta(seconds=at_least))
         self.park(template, one.slot, one.row, one, Parked(Phase.WAITING, "fault", reason, now + pause), since=since)
+
+    def unread(self, template: Template, one: Seen, unknown: Unknown) -> None:
+        """A row that could not be read is asked for again, not before the remote side wants to be asked."""
+        self.try_again(template, one, unknown.reason, remedy=unknown.remedy, at_least=unknown.retry_after)
 
     def fail(self, template: Template, one: Seen, what: str, reason: str, remedy: str = "") -> None:
         place = (template.index, one.slot)

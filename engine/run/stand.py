@@ -484,7 +484,7 @@ def look_at(site: Site, template: Template, page: Sequence[Seen]) -> Mapping[str
     try:
         return read(site, template, page)
     except Fault as fault:
-        return {one.key: Unknown(str(fault)) for one in page}
+        return {one.key: Unknown.of(fault) for one in page}
 
 
 def compare(page: Sequence[Seen], answers: Mapping[str, State | Unknown | None]) -> None:

@@ -25,7 +25,6 @@ from engine.contract import (
     Refusal,
     State,
     Unknown,
-    Unreachable,
     first_exit,
 )
 from engine.run import gates
@@ -248,7 +247,7 @@ class Undo(UndoPreview):
             self._append([self._record("result", step, {"index": index, "ok": False, "fault": {
                 "class": type(fault).__name__, "code": fault.code, "text": fault.text,
                 "request_id": fault.request_id, "remedy": fault.remedy}})])
-            at_least = fault.retry_after or 0.0 if isinstance(fault, Unreachable) else 0.0
+            at_least = fault.retry_after or 0.0
             self._again(chain, step, str(fault), remedy=fault.remedy, passing=fault.passing, at_least=at_least)
             return False
         if isinstance(answer, Handover):

@@ -180,7 +180,7 @@ class UndoPreview:
             try:
                 answers = kind.read_many(self.site, [step.module for step in asked])
             except Fault as fault:
-                answers = {step.act.key: Unknown(str(fault)) for step in asked}
+                answers = {step.act.key: Unknown.of(fault) for step in asked}
             missing = Unknown("the remote side did not answer for it")
             found.update((id(step), answers.get(step.act.key, missing)) for step in asked)
         return found

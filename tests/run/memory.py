@@ -60,6 +60,8 @@ class Thing(Module):
     def read_many(cls, site: Site, modules: Sequence[Module]) -> Mapping[str, Reading]:
         side = remote(site)
         side.reads[cls.__name__] += 1
+        if "*" in side.read_faults:
+            raise side.read_faults["*"]
         things = side.things
         if not side.read_faults:
             return {key: things.get(key) for key in [module.key() for module in modules]}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from engine.contract import Denied, ExitCode, InDoubt, Refusal, Rejected, Unreachable
 from engine.run import standing, words
+from engine.run.floor import TRY_AGAIN
 from tests.run.conftest import Migration
 
 ONE = """
@@ -59,6 +62,20 @@ def test_a_failed_read_is_never_absent(migration: Migration) -> None:
     migration.remote.read_faults.clear()
     migration.later(minutes=2)
     assert migration.run().exit_code == ExitCode.CONVERGED
+
+
+@pytest.mark.parametrize("failing", ["thing/bo@acme.example", "*"], ids=["a row", "all"])
+def test_a_read_is_not_asked_for_again_before_the_service_wants_it(migration: Migration, failing: str) -> None:
+    migration.write(ONE)
+    migration.remote.read_faults[failing] = Unreachable("memory", "busy", remedy="Ask the host.", retry_after=7_200)
+    began = migration.clock.now()
+    outcome = migration.run()
+    assert outcome.next_wake == began + timedelta(hours=2)
+    assert migration.run(wait=True).exit_code == ExitCode.SOME_FAILED
+    assert migration.clock.now() - began == timedelta(hours=2) * len(TRY_AGAIN)
+    journal = migration.journal()
+    assert {each.remedy for each in standing.standing_still(journal)} == {"Ask the host."}
+    journal.close()
 
 
 def test_what_was_long_done_does_not_stand_still_for_ever_after_one_look_that_failed(migration: Migration) -> None:
@@ -503,16 +520,19 @@ def test_a_service_at_work_is_waited_for(migration: Migration) -> None:
     assert migration.run().exit_code == ExitCode.CONVERGED
 
 
-def test_an_observation_fails_at_its_timeout(migration: Migration) -> None:
-    migration.write("""
+@pytest.mark.parametrize(("timeout", "waits"), [("timeout: 2 hours", timedelta(hours=2)), ("", timedelta(days=30))])
+def test_an_observation_fails_at_its_timeout(migration: Migration, timeout: str, waits: timedelta) -> None:
+    began = migration.clock.now()
+    migration.write(f"""
     - name: See
       targets: domains
       tasks:
         - name: Others bring it about
-          observed: {name: "{{ target }}"}
-          timeout: 2 hours
+          observed: {{name: "{{{{ target }}}}"}}
+          {timeout}
     """)
     assert migration.run(wait=True).exit_code == ExitCode.SOME_FAILED
+    assert waits <= migration.clock.now() - began < 1.2 * waits
     migration.remote.things["observed/acme.example"] = {"value": "on"}
     assert migration.run().exit_code == ExitCode.CONVERGED
 
