@@ -31,7 +31,7 @@ from tests.requirements.teeth import copied
 
 #: area → the tests that meet it first, those that find most in the least time before the others
 FIRST = {
-    "guards": ("guard_matrix", "guard_staged", "guards", "guard_undo", "guard_limits", "guard_people"),
+    "guards": ("guard_rules", "guards", "guard_matrix", "guard_staged", "guard_undo", "guard_limits", "guard_people"),
     "journal": ("journal_fold", "undo", "journal", "operators", "execute"),
     "execution": ("execute", "laws", "handing", "gates", "words", "guard_limits"),
 }
@@ -42,10 +42,10 @@ SILENT_SECONDS = 120.0
 MEMORY, FILE = 8 << 30, 1 << 30
 
 
-def met_by(area: str) -> Sequence[str]:
-    """The tests of the engine's run, in the area's order."""
+def met_by(area: str, tree: Path = ROOT) -> Sequence[str]:
+    """The tests of the engine's run in a tree, in the area's order."""
     first = [f"tests/run/test_{name}.py" for name in FIRST[area]]
-    rest = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests/run").glob("test_*.py"))
+    rest = sorted(path.relative_to(tree).as_posix() for path in (tree / "tests/run").glob("test_*.py"))
     return [*first, *(each for each in rest if each not in first)]
 
 
@@ -131,7 +131,7 @@ def table(mutants: Iterable[Mutant], known: dict[str, dict[str, Any]]) -> str:
                      f"{sum(known[mutant.id]['seconds'] for mutant in mine):.0f} seconds")
     for mutant in mutants:
         if mutant.id in known and not known[mutant.id]["by"]:
-            lines.append(f"survived {mutant.id} {mutant.told((ROOT / mutant.file).read_text(encoding='utf-8'))}")
+            lines.append(f"survived {mutant.id} {mutant}")
     return "\n".join(lines)
 
 
@@ -153,17 +153,17 @@ def main() -> int:
         copy = copied(Path(temporary))
         if left:
             began = time.monotonic()
-            if by := red(copy, WHOLE if given.whole else met_by("execution"), compiled=""):
+            if by := red(copy, WHOLE if given.whole else met_by("execution", copy), compiled=""):
                 print(f"red as the tree stands: {by}")
                 return 1
             print(f"green as the tree stands, {time.monotonic() - began:.0f} seconds; "
                   f"{len(left)} of {len(mutants)} to be met", flush=True)
         for mutant in left:
-            verdict = known[mutant.id] = met(copy, mutant, WHOLE if given.whole else met_by(mutant.area))
+            verdict = known[mutant.id] = met(copy, mutant, WHOLE if given.whole else met_by(mutant.area, copy))
             with verdicts.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(verdict) + "\n")
             print(f"{'found   ' if verdict['by'] else 'SURVIVED'} {mutant.id} {verdict['seconds']:6.1f} s "
-                  f"{mutant.told((ROOT / mutant.file).read_text(encoding='utf-8'))}\n    {verdict['by']}", flush=True)
+                  f"{mutant}\n    {verdict['by']}", flush=True)
     print(table(mutants, known))
     return 0
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -46,36 +45,36 @@ Point = tuple[int, int]  # line from 1, column from 0, in characters
 
 @dataclass(frozen=True)
 class Place:
-    """One token or condition, and what can be done to it: (operator, its how-many-th occurrence in the file)."""
+    """One token or condition, and what can be done to it: (operator, its how-many-th occurrence in the file).
+
+    key   names it by its line's own text, so that it stays the same while other lines change
+    """
 
     file: str
     start: Point
     end: Point
+    key: str
     changes: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A file with one change; `id` is made of the file and its changed text, so it means the same in every run."""
+    """A file with one change; `id` means the same while its line does."""
 
     file: str
     line: int
     operator: str
+    before: str
+    after: str
+    id: str
     text: str
-
-    @property
-    def id(self) -> str:
-        return hashlib.blake2b(f"{self.file}\n{self.text}".encode(), digest_size=4).hexdigest()
 
     @property
     def area(self) -> str:
         return next(area for area, files in AREAS.items() if self.file in files)
 
-    def told(self, source: str) -> str:
-        """The changed line, before and after."""
-        pairs = zip(source.splitlines(), self.text.splitlines(), strict=False)
-        before, after = next((pair for pair in pairs if pair[0] != pair[1]), ("", ""))
-        return f"{self.file}:{self.line} {self.operator}\n    - {before.strip()}\n    + {after.strip()}"
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.operator}\n    - {self.before}\n    + {self.after}"
 
 
 def places(file: str, source: str) -> list[Place]:
@@ -83,34 +82,57 @@ def places(file: str, source: str) -> list[Place]:
     operators = _operators()
     from cosmic_ray.ast import ast_nodes, get_ast
 
-    nodes, decides = list(ast_nodes(get_ast(source))), Deciding(source)
+    nodes, decides, lines = list(ast_nodes(get_ast(source))), Deciding(source), source.splitlines()
     found: dict[tuple[Point, Point], list[tuple[str, int]]] = {}
     for name, operator in operators.items():
         spans = [span for node in nodes for span in operator.mutation_positions(node)]
         for occurrence, (start, end) in enumerate(spans):
             if decides(name, start, end):
                 found.setdefault((start, end), []).append((name, occurrence))
-    return [Place(file, *span, tuple(changes)) for span, changes in sorted(found.items())]
+    return [Place(file, start, end, _key(file, lines, start), tuple(changes))
+            for (start, end), changes in sorted(found.items())]
 
 
 def drawn(every: Sequence[Place], count: int, seed: int) -> Iterator[Mutant]:
-    """At most `count` mutants of different places: every n-th place, from one that the seed draws.
+    """At most `count` mutants of different places.
 
-    So each place has the same chance, and each file, and each part of it, has its share to within one. What is done at
-    a place is drawn among what can be done there. A change that gives the same text or does not compile is passed by.
+    Each file has its share, by how many places it has; of these the seed draws, and then of what can be done there. It
+    draws by the text of the place's line: an edit elsewhere leaves the draw as it was. A change that gives the same
+    text or does not compile is passed by.
     """
-    chance = random.Random(seed)
-    step = max(1.0, len(every) / count)
-    first = chance.uniform(0, step)
-    chosen = [every[int(first + turn * step)] for turn in range(count) if first + turn * step < len(every)]
-    for file, mine in groupby(chosen, key=lambda place: place.file):
+    seen = taken = 0
+    for file, group in groupby(every, key=lambda place: place.file):
+        mine = list(group)
+        seen += len(mine)
+        share, taken = round(count * seen / len(every)) - taken, round(count * seen / len(every))
         source = (ROOT / file).read_text(encoding="utf-8")
-        for place in mine:
-            for name, occurrence in chance.sample(place.changes, len(place.changes)):
+        chosen = sorted(mine, key=lambda place: _chance(seed, place.key))[:share]
+        for place in sorted(chosen, key=lambda place: place.start):
+            turns = sorted(range(len(place.changes)), key=lambda turn: _chance(seed, f"{place.key}\n{turn}"))
+            for name, occurrence in (place.changes[turn] for turn in turns):
                 text = changed(source, name, occurrence)
                 if text != source and _compiles(text):
-                    yield Mutant(file, place.start[0], name, text)
+                    before, after = _differing(source, text)
+                    yield Mutant(file, place.start[0], name, before, after, f"{_chance(0, place.key + after):08x}"[:8],
+                                 text)
                     break
+
+
+def _key(file: str, lines: Sequence[str], start: Point) -> str:
+    line, column = lines[start[0] - 1], start[1]
+    same = sum(1 for each in lines[:start[0] - 1] if each.strip() == line.strip())
+    return f"{file}\n{line.strip()}\n{same}\n{column - len(line) + len(line.lstrip())}"
+
+
+def _chance(seed: int, text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{seed}\n{text}".encode(), digest_size=8).digest())
+
+
+def _differing(source: str, text: str) -> tuple[str, str]:
+    """The first line that differs, before and after."""
+    pairs = zip(source.splitlines(), text.splitlines(), strict=False)
+    before, after = next(pair for pair in pairs if pair[0] != pair[1])
+    return before.strip(), after.strip()
 
 
 def changed(source: str, operator: str, occurrence: int) -> str:

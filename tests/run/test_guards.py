@@ -13,12 +13,20 @@ from pathlib import Path
 import pytest
 
 from engine import app
-from engine.contract import Event, ExitCode, Fault, Outcome, Refusal
+from engine.contract import Change, Diff, Event, ExitCode, Fault, Outcome, Plain, Refusal
 from engine.laboratory import Lab
+from engine.modules.base import Module
+from engine.modules.directory_sync import DirectorySync
 from engine.modules.dns_record import DnsRecord
+from engine.modules.licence import Licence
+from engine.modules.mail_user_conversion import MailUserConversion
+from engine.modules.mailbox_sync import MailboxSync
+from engine.modules.migration_batch import MigrationBatch
+from engine.modules.migration_endpoint import MigrationEndpoint
+from engine.modules.tenant_domain import TenantDomain
 from engine.rehearse import organisation, write_inventory
 from engine.run.graph import Selection
-from engine.run.guards import names
+from engine.run.guards import conversion_quota, names, names_back
 from engine.world import World
 
 ASK = """
@@ -146,3 +154,57 @@ def test_mx_is_judged_by_what_is_gained_and_lost(
     diff = record.difference({"ttl": 3600, "values": before})
     assert diff is not None
     assert names(record, diff) == guards
+
+
+def _record(kind: str, name: str = "@") -> DnsRecord:
+    return DnsRecord(zone="a.example", name=name, type=kind, values=("x",))  # type: ignore[arg-type]
+
+
+def _changed(field: str, after: Plain, **before: Plain) -> Diff:
+    return Diff("change", (Change(field, None, after),), before)
+
+
+BATCH = MigrationBatch(name="B", endpoint="e")
+CONVERSION = MailUserConversion(address="a@a.example", routing_address="a@a.onmicrosoft.com", cloud_legacy_dn="/o=x",
+                                cloud_guid="0f8fad5b-d9cb-469f-a165-70867728950e")
+ENDPOINT = MigrationEndpoint(name="e", email_address="a@a.example", account="A\\m", autodiscover=True)
+LICENCE = Licence(address="a@a.example", sku="SPE_E3")
+MADE, GONE = Diff("create", (), None), Diff("delete", (), {})
+
+
+@pytest.mark.parametrize(("module", "diff", "guards", "back"), [
+    (_record("MX"), _changed("ttl", 300, values=("10 mail.a.example.",)), (), ()),
+    (_record("MX"), GONE, ("mx_to_cloud",), ("mx_to_cloud",)),
+    (_record("TXT"), _changed("values", ("y",), values=("x",)), (), ()),
+    (_record("TXT"), GONE, (), ()),
+    (_record("CNAME", "www"), GONE, (), ()),
+    (_record("TXT", "autodiscover"), GONE, (), ()),
+    (_record("CNAME", "autodiscover"), _changed("ttl", 300), ("autodiscover_moved",), ()),
+    (BATCH, MADE, (), ()),
+    (BATCH, GONE, ("batch_removed",), ()),
+    (BATCH, _changed("state", "started", status="Stopped"), ("batch_restarted",), ()),
+    (BATCH, _changed("state", "started", status="Created"), (), ()),
+    (MailboxSync(address="a@a.example", batch="B"), _changed("state", "synced"), ("batch_restarted",),
+     ("batch_restarted",)),
+    (CONVERSION, MADE, (), ("mailbox_reconnected",)),
+    (CONVERSION, _changed("state", "converted"), ("mailbox_converted",), ("mailbox_reconnected",)),
+    (DirectorySync(enabled=False), _changed("enabled", False), ("directory_sync_off",), ("directory_sync_off",)),
+    (DirectorySync(enabled=True), _changed("enabled", True), (), ()),
+    (DirectorySync(enabled=True), _changed("fresh", False), (), ()),
+    (ENDPOINT, MADE, (), ()),
+    (ENDPOINT, GONE, ("endpoint_changed",), ("endpoint_changed",)),
+    (ENDPOINT, _changed("account", "A\\n"), ("endpoint_changed",), ("endpoint_changed",)),
+    (LICENCE, _changed("assigned", True), (), ()),
+    (LICENCE, _changed("assigned", False), ("licence_removed",), ("licence_removed",)),
+    (LICENCE, _changed("usage_location", False), (), ()),
+    (LICENCE, GONE, ("licence_removed",), ("licence_removed",)),
+    (TenantDomain(domain="a.example"), GONE, (), ()),
+])
+def test_a_transition_has_its_guards_and_no_others(
+        module: Module, diff: Diff, guards: tuple[str, ...], back: tuple[str, ...]) -> None:
+    assert names(module, diff) == guards
+    assert names_back(module, diff) == back
+
+
+def test_conversions_are_one_then_twenty_then_all() -> None:
+    assert [conversion_quota(done) for done in (0, 1, 20, 21, 1_000)] == [1, 20, 20, None, None]
