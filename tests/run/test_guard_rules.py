@@ -7,64 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pytest
 
 from engine import app
-from engine.contract import Change, Diff, State, Template
+from engine.contract import Change, Diff
 from engine.modules.base import Module
 from engine.modules.dns_record import DnsRecord
 from engine.modules.mail_user_conversion import MailUserConversion
 from engine.modules.migration_batch import MigrationBatch
 from engine.run.guards import Act, Guards, Verdict
 from engine.world import World
+from tests.run.guard_facts import Told
 from tests.whole.stage import Stage, staged
 
 DOMAIN, BATCH, ANNA, INFO = "contoso.com", "Cutover", "anna@contoso.com", "info@contoso.com"
 TINY = timedelta(microseconds=1)
-
-
-@dataclass
-class Told:
-    """`guards.Facts`, as data: all that a rule asks for is there, but what is `missing`.
-
-    let_off   (module, row) that a person has waived; module "": the row as a whole
-    moved     since when MX has been switched; lowered, ttl: since when its TTL is low, and what it was
-    """
-
-    missing: frozenset[tuple[str, str]] = frozenset()
-    let_off: frozenset[tuple[str, str]] = frozenset()
-    moved: datetime | None = None
-    lowered: datetime | None = None
-    ttl: int | None = None
-    word: bool = True
-    overrides: frozenset[str] = field(default=frozenset({"clock"}))  # judged by tests/run/test_guard_matrix.py
-
-    def proven(self, module_name: str, row: str) -> bool:
-        return (module_name, row) not in self.missing
-
-    def waived(self, kind: str, row: str, *modules: str) -> bool:
-        return any((name, row) in self.let_off for name in modules or ("",))
-
-    def held_since(self, module_name: str, row: str) -> datetime | None:
-        return {"mx_switch": self.moved, "mx_ttl": self.lowered}[module_name]
-
-    def last(self, module_name: str, row: str) -> State | None:
-        return None
-
-    def before(self, module_name: str, row: str) -> State | None:
-        return None if self.ttl is None else {"ttl": self.ttl}
-
-    def count_settled(self, module_name: str) -> int:
-        return 0
-
-    def approved(self, template: Template, row: str) -> bool:
-        return self.word
-
-    def overridden(self, guard: str, row: str) -> bool:
-        return guard in self.overrides
 
 
 @dataclass

@@ -101,7 +101,7 @@ class Ground:
         """The rows of another kind that belong to a row; none where the inventory relates them in no way."""
         try:
             return self.program.rows.related(kind, row, other)
-        except (KeyError, LookupError):
+        except LookupError:
             return ()
 
     def needs_licence(self, address: str) -> bool:
