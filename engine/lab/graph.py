@@ -292,10 +292,10 @@ class Graph:
               for each in message.get(name) or () if (each.get("emailAddress") or {}).get("address")]
         if not to:
             raise ServiceError("", "At least one recipient isn't valid.", 400, "ErrorInvalidRecipients")
-        mark = self._tenant.identifier("sent", len(self._tenant.messages), sender.address)
+        mark = self._tenant.identifier("sent", len(self._tenant.transport.messages), sender.address)
         message_id = message.get("internetMessageId") or f"<{mark}@{self._tenant.initial_domain}>"
         for address in to:
-            self._tenant.send(sender.address, address, message_id, str(message.get("subject") or ""))
+            self._tenant.transport.send(sender.address, address, message_id, str(message.get("subject") or ""))
         return answer(202)
 
     def _list_deleted(self, request: Request, operation: Operation, body: Any) -> Response:

@@ -1,4 +1,4 @@
-"""The migration service: endpoints, batches and migration users with their state machines, moved by the clock.
+"""The migration service: batches and migration users with their state machines, moved by the clock.
 
 Transitions and refusals follow migration-service notes, sections 2 and 3 (pages: Manage migration batches, Migration
 users status report, What you need to know about a staged email migration); what is [inferred] there is here too.
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
+from engine.lab.endpoints import MigrationEndpoints
 from engine.lab.facts import ServiceError, migration_error, migration_errors
 from engine.lab.faults import draw
 from engine.lab.objects import Batch, Endpoint, MigrationUser
 from engine.lab.tenant import Tenant
 
 CUTOVER_MAX = 2000
-TENANT_MIGRATIONS_MAX = 300
 DAY = 86_400.0
 STARTING_SECONDS = 60
 VALIDATING_SECONDS = 60
@@ -53,51 +53,12 @@ class Migration:
     def __init__(self, tenant: Tenant) -> None:
         self.tenant = tenant
         self.clock = tenant.clock
-        self.endpoints: dict[str, Endpoint] = {}
+        self.endpoints = MigrationEndpoints(tenant)
         self.batches: dict[str, Batch] = {}
         self.users: dict[str, MigrationUser] = {}
         tenant.faults.befall = self.befall
 
     # ---------------------------------------------------------------------------------------------- endpoints
-
-    def add_endpoint(self, endpoint: Endpoint, verify: bool) -> None:
-        if endpoint.name.lower() in self.endpoints:
-            raise ServiceError("Microsoft.Exchange.Migration.MigrationEndpointAlreadyExistsException",
-                               f"The migration endpoint '{endpoint.name}' already exists.")
-        self.check_endpoint(endpoint)
-        if verify:
-            self.reach(endpoint)
-        self.endpoints[endpoint.name.lower()] = endpoint
-        self._effect(f"endpoint/{endpoint.name} create")
-        self.tenant.made(f"endpoint/{endpoint.name.lower()}")
-
-    def check_endpoint(self, endpoint: Endpoint) -> None:
-        """The bounds of Set-MigrationEndpoint's page, and of the tenant over all endpoints."""
-        if endpoint.max_incremental > endpoint.max_migrations:
-            raise ServiceError("Microsoft.Exchange.Migration.MigrationEndpointInvalidException",
-                               "MaxConcurrentIncrementalSyncs must be less than or equal to MaxConcurrentMigrations.")
-        others = sum(each.max_migrations for each in self.endpoints.values() if each.name != endpoint.name)
-        if endpoint.max_migrations < 1 or others + endpoint.max_migrations > TENANT_MIGRATIONS_MAX:
-            raise ServiceError("Microsoft.Exchange.Migration.MigrationMaximumConcurrentMigrationLimitReachedException",
-                               f"The maximum number of concurrent migrations is {TENANT_MIGRATIONS_MAX}.")
-
-    def reach(self, endpoint: Endpoint) -> None:
-        """The service's own test of the source. Raises the error of the table."""
-        self.connect(endpoint)
-        source = self.tenant.organisation
-        for address in (endpoint.email_address, endpoint.test_mailbox):
-            mailbox = source.mailboxes.get(address.lower()) if address else None
-            if address and (mailbox is None or mailbox.hidden):
-                raise migration_error("E06", address=address)
-
-    def connect(self, endpoint: Endpoint) -> None:
-        """The line to the source and the account's sign-in, as every copy needs them. Raises the error of the table."""
-        source, number = self.tenant.organisation, self.tenant.faults.endpoint
-        server = endpoint.rpc_proxy_server or endpoint.exchange_server or ""
-        if number:
-            raise migration_error(number, server=server, address=endpoint.email_address)
-        if not source.account_ok(endpoint.account, endpoint.password):
-            raise migration_error("E04", server=server)
 
     def endpoint_in_use(self, endpoint: Endpoint, running: bool = False) -> Batch | None:
         return next((batch for batch in self.batches.values() if batch.endpoint is endpoint
@@ -109,8 +70,7 @@ class Migration:
             raise ServiceError("Microsoft.Exchange.Migration.MigrationEndpointInUseException",
                                f"The migration endpoint '{endpoint.name}' can't be removed: batch "
                                f"'{batch.name}' uses it.")
-        del self.endpoints[endpoint.name.lower()]
-        self._effect(f"endpoint/{endpoint.name} remove")
+        self.endpoints.remove(endpoint)
 
     # ------------------------------------------------------------------------------------------------ batches
 
@@ -326,7 +286,7 @@ class Migration:
     def _provision(self, user: MigrationUser) -> None:
         """Make or convert the cloud object, and let the source forward (staged). Raises what the user fails with."""
         tenant, address = self.tenant, user.address
-        self.connect(user.batch.endpoint)
+        self.endpoints.connect(user.batch.endpoint)
         source = tenant.organisation.mailboxes.get(address)
         if source is None or not source.is_mailbox:
             raise migration_error("E06", address=address)
@@ -528,17 +488,15 @@ class Migration:
     def _notify(self, batch: Batch, what: str) -> None:
         """The status mails of New-MigrationBatch -NotificationEmails."""
         for address in batch.notification_emails:
-            self.tenant.send(f"admin@{self.tenant.initial_domain}", address,
-                             f"<{self.tenant.identifier('status', batch.name, what)}@{self.tenant.initial_domain}>",
-                             f"Migration batch {batch.name} {what}")
+            self.tenant.transport.send(
+                f"admin@{self.tenant.initial_domain}", address,
+                f"<{self.tenant.identifier('status', batch.name, what)}@{self.tenant.initial_domain}>",
+                f"Migration batch {batch.name} {what}")
 
     def state(self) -> dict[str, object]:
         """Canonical: no times, GUIDs or request ids."""
         return {
-            "endpoints": {e.name: {"account": e.account, "exchange_server": e.exchange_server,
-                                   "rpc_proxy_server": e.rpc_proxy_server, "autodiscover": e.autodiscover,
-                                   "max_concurrent_migrations": e.max_migrations}
-                          for _, e in sorted(self.endpoints.items())},
+            "endpoints": self.endpoints.state(),
             "batches": {b.name: {"status": b.status, "kind": b.kind, "endpoint": b.endpoint.name,
                                  "users": {u.address: u.status for u in sorted(b.users, key=lambda u: u.address)}}
                         for _, b in sorted(self.batches.items())},

@@ -28,7 +28,7 @@ class Clock(Protocol):
 
 
 class Cloud(Protocol):
-    """The tenant, as far as the source's mail flow sees it."""
+    """The tenant's transport, as the source's mail flow sees it."""
 
     def accept(self, recipient: str, message_id: str, sender: str, subject: str, at: datetime) -> bool:
         """Mail routed to the cloud. False: there is no such recipient."""

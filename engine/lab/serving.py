@@ -89,7 +89,7 @@ async def laboratory(description: dict[str, Any], folder: Path, seed: int, gated
     sender = {"sender": description["sender"]} if description.get("sender") else {}
     connections = {"graph": {"url": urls["graph"], **sign_in, **sender},
                    "exchange_online": {"url": urls["exchange_online"], **sign_in, "shell": "none"}}
-    connections |= await serve_source(organisation, tenant, faults, clock, HOST, authority, folder, counters)
+    connections |= await serve_source(organisation, tenant.transport, faults, clock, HOST, authority, folder, counters)
 
     def state() -> dict[str, Any]:
         return {"source": organisation.state(), "tenant": tenant.state(), "migration": migration.state()}
@@ -100,7 +100,7 @@ async def laboratory(description: dict[str, Any], folder: Path, seed: int, gated
     faults.look_outside = servers.look
 
     def mail() -> dict[str, list[dict[str, Any]]]:
-        found: dict[str, list[dict[str, Any]]] = dict(tenant.mail())
+        found: dict[str, list[dict[str, Any]]] = dict(tenant.transport.delivered())
         for each in organisation.delivered:
             if each["where"] == "source":
                 found.setdefault(each["recipient"], []).append(each)

@@ -62,7 +62,7 @@ class Traffic:
         return "" if echoed is None else " ".join(echoed[1].split())
 
 
-async def serve(organisation: Organisation, tenant: Cloud, faults: Faults, clock: object, host: str,
+async def serve(organisation: Organisation, cloud: Cloud, faults: Faults, clock: object, host: str,
                 ca: trustme.CA, folder: Path, counters: Counters) -> dict[str, Any]:
     """Start all listeners of the source on free ports of `host`.
 
@@ -71,7 +71,7 @@ async def serve(organisation: Organisation, tenant: Cloud, faults: Faults, clock
     listeners live as long as the event loop.
     """
     organisation.effect = counters.effect
-    organisation.cloud = tenant
+    organisation.cloud = cloud
     faults.change_password = organisation.change_password
     organisation.cloud_refuses = lambda: migration_errors()[faults.forwarding]["text"] if faults.forwarding else ""
     organisation.troubles = faults.accounts

@@ -1,4 +1,4 @@
-"""The tenant: its domains, recipients, licences, directory synchronisation and delivered mail. Pure state, no sockets.
+"""The tenant: its domains, recipients, licences and directory synchronisation. Pure state, no sockets.
 
 What happens by itself (an accepted domain appears, directory synchronisation runs, a grace period ends) is an event
 on the clock. Facts: Microsoft Graph reference; migration-service notes; [inferred] where no page says it.
@@ -18,7 +18,8 @@ from engine.lab.clock import Clock
 from engine.lab.counters import Counters
 from engine.lab.facts import ServiceError
 from engine.lab.faults import Faults, draw
-from engine.lab.objects import Domain, Message, Recipient, Sku
+from engine.lab.objects import Domain, Recipient, Sku
+from engine.lab.transport import Transport
 
 if TYPE_CHECKING:
     from engine.lab.organisation import Organisation, SourceMailbox
@@ -33,8 +34,6 @@ BATCHES_MAX = 100
 GRACE = timedelta(days=30)
 #: A licence's service plans are at work within minutes [inferred].
 LICENCE_MINUTES_MAX = 20
-#: People begin to work in the new mailbox within two days of a letter that tells them to [inferred].
-USE_HOURS_MAX = 40
 #: Which of the two Exchange plans a product brings; the others bring EXCHANGE_S_ENTERPRISE. A user holds one of them
 #: ("Product names and service plan identifiers for licensing").
 STANDARD_PLAN = frozenset({"EXCHANGESTANDARD", "O365_BUSINESS_PREMIUM", "STANDARDPACK"})
@@ -53,7 +52,7 @@ DETAILS = {"user": "UserMailbox", "shared": "SharedMailbox", "room": "RoomMailbo
 
 
 class Tenant:
-    """Built from the organisation file; the source half calls `accept`, `received` and `is_mx_host`."""
+    """Built from the organisation file; the source half meets its `transport`."""
 
     def __init__(self, description: Mapping[str, Any], organisation: Organisation, clock: Clock, seed: int,
                  counters: Counters, faults: Faults) -> None:
@@ -73,7 +72,7 @@ class Tenant:
         self.exemptions: list[datetime] = []
         self.skus = _skus(description)
         self.seats_used: Counter[str] = Counter()
-        self.messages: list[Message] = []
+        self.transport = Transport(self)
         self.sync_enabled: bool | None = bool(
             description.get("directory_sync", description.get("type") == "staged")) or None
         self.sync_changing = False
@@ -87,8 +86,6 @@ class Tenant:
         self._by_id: dict[str, Recipient] = {}
         self._by_upn: dict[str, Recipient] = {}
         self._hidden: dict[str, datetime] = {}
-        self._by_message: dict[str, list[Message]] = {}
-        self._by_recipient: dict[str, list[Message]] = {}
         self._synced_of: tuple[int, ...] = ()
         self.domains[self.initial_domain] = Domain(self.initial_domain, "", self._mx_host(self.initial_domain),
                                                    verified=True, accepted=True, initial=True)
@@ -151,11 +148,6 @@ class Tenant:
         del self.domains[domain.name]
         self.counters.effect(f"domain/{domain.name} delete")
 
-    def is_mx_host(self, host: str) -> bool:
-        """Whether a mail exchanger is this tenant's: mail sent to it is offered to `accept`."""
-        host = host.lower().rstrip(".")
-        return any(domain.mx_host == host for domain in self.domains.values() if domain.verified)
-
     def is_accepted(self, address: str) -> bool:
         domain = self.domains.get(address.rpartition("@")[2].lower())
         return domain is not None and domain.accepted
@@ -217,6 +209,10 @@ class Tenant:
 
     def identifier(self, *parts: object) -> str:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(map(str, (self.seed, self.id, *parts)))))
+
+    def owner(self, address: str) -> Recipient | None:
+        """Whose address it is."""
+        return self._by_proxy.get(address.lower())
 
     def holder(self, addresses: Sequence[str]) -> Recipient | None:
         """The recipient that has one of these addresses already; a soft-deleted user keeps its own."""
@@ -388,68 +384,6 @@ class Tenant:
         minutes = LICENCE_MINUTES_MAX * draw(self.seed, "licence", user.address, sku_id)
         return since is None or self.clock.now() >= since + timedelta(minutes=minutes)
 
-    # --------------------------------------------------------------------------------------------------- mail
-
-    def accept(self, recipient: str, message_id: str, sender: str, subject: str, at: datetime) -> bool:
-        """Mail routed to this tenant. False: nobody here has that address, or not as a mailbox (550 5.1.10)."""
-        found = self._by_proxy.get(recipient.lower())
-        if found is None or not (found.is_mailbox or found.is_group):
-            return False
-        trace = self.identifier("trace", len(self.messages))
-        if found.is_group:
-            self.received(Message(message_id, sender, found.address, subject, at, trace, "Expanded"))
-            for member in found.members:
-                self._route(member, message_id, sender, subject, at)
-            return True
-        bounced = self.faults.bounces.get(found.address)
-        if bounced is not None:
-            self.received(Message(message_id, sender, found.address, subject, at, trace, "Failed", bounced))
-            return True
-        found.items += 1
-        self.received(Message(message_id, sender, found.address, subject, at, trace))
-        if message_id.startswith("<mailmove.mail.") and found.details == "UserMailbox":
-            hours = 1 + USE_HOURS_MAX * draw(self.seed, "use", found.address)
-            self.clock.after(hours * 3600, lambda: self._used(found))
-        return True
-
-    def _used(self, mailbox: Recipient) -> None:
-        """A person has read the letter, and works in the new mailbox."""
-        if mailbox.address not in self.faults.idle:
-            mailbox.used = self.clock.now()
-
-    def send(self, sender: str, recipient: str, message_id: str, subject: str) -> None:
-        """Mail that begins in the cloud."""
-        if self._route(recipient, message_id, sender, subject, self.clock.now()):
-            self.counters.effect(f"mail/{message_id} deliver")
-
-    def _route(self, recipient: str, message_id: str, sender: str, subject: str, at: datetime) -> bool:
-        """Kept here when the recipient has a mailbox here, else handed to the source (which counts it itself)."""
-        if self.accept(recipient, message_id, sender, subject, at):
-            return True
-        bounced = self.faults.bounces.get(recipient.lower())
-        taken = bounced is None and self.organisation.deliver(recipient, message_id, sender, subject, at)
-        self.received(Message(
-            message_id, sender, recipient.lower(), subject, at, self.identifier("trace", len(self.messages)),
-            "Delivered" if taken else "Failed",
-            "" if taken else bounced or "550 5.1.1 RESOLVER.ADR.RecipNotFound; not found", outbound=True))
-        return False
-
-    def received(self, message: Message) -> None:
-        """Into the message trace, which is all that is ever seen of it."""
-        self.messages.append(message)
-        self._by_message.setdefault(message.message_id.strip("<>"), []).append(message)
-        self._by_recipient.setdefault(message.recipient, []).append(message)
-
-    def trace(self, message_ids: Sequence[str], recipients: Sequence[str]) -> Sequence[Message]:
-        """Messages by id or recipient (as delivered, or any proxy of it); all when neither is given."""
-        if message_ids:
-            return [m for each in message_ids for m in self._by_message.get(each.strip("<>"), ())]
-        if recipients:
-            owners = [(self._by_proxy.get(each.lower()), each.lower()) for each in recipients]
-            return [m for owner, each in owners
-                    for m in self._by_recipient.get(owner.address if owner else each, ())]
-        return self.messages
-
     # ------------------------------------------------------------------------------- directory synchronisation
 
     def set_sync(self, enabled: bool) -> None:
@@ -510,16 +444,6 @@ class Tenant:
                 "licences": sorted(self.skus[each].part_number for each in r.licences),
             } for r in sorted(self.recipients.values(), key=lambda each: each.address)},
         }
-
-    def mail(self) -> dict[str, list[dict[str, str]]]:
-        """Messages delivered in the cloud by mailbox, headers only."""
-        found: dict[str, list[dict[str, str]]] = {}
-        for each in self.messages:
-            if each.status == "Delivered" and not each.outbound:
-                found.setdefault(each.recipient, []).append({
-                    "message_id": each.message_id, "sender": each.sender, "subject": each.subject,
-                    "at": each.at.isoformat(), "where": "cloud"})
-        return found
 
 
 def _joined(value: str) -> str:

@@ -126,7 +126,7 @@ def cloud(described: dict[str, Any] | None = None, seed: int = 3, level: str = "
     clock, counters, faults = Clock(), Counters(), Faults(seed, LEVELS[level])
     organisation = Organisation.from_rows(described, seed, clock)
     tenant = Tenant(described, organisation, clock, seed, counters, faults)
-    organisation.cloud, organisation.effect = tenant, counters.effect
+    organisation.cloud, organisation.effect = tenant.transport, counters.effect
     migration = Migration(tenant)
     cmdlets = Cmdlets(tenant, migration)
     gate = Gate(faults, counters)

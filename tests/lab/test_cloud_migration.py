@@ -57,7 +57,7 @@ def test_slots_of_the_endpoint_bound_what_runs_at_once(staged: Cloud) -> None:
     assert sorted(statuses(staged).values()) == ["Queued"] * 4 + ["Syncing"] * 2
     staged.hours(24)
     assert set(statuses(staged).values()) == {"Synced"}
-    assert staged.migration.endpoints["onprem"].active == 0
+    assert staged.migration.endpoints.by_name["onprem"].active == 0
 
 
 def test_a_row_without_mail_user_fails_alone_and_recovers_when_it_is_there(staged: Cloud) -> None:

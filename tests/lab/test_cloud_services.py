@@ -106,7 +106,7 @@ def test_the_desk_types_what_was_handed_over_and_only_there_a_credential_is_take
     assert said["ok"] and said["objects"][-1]["Result"] == "Success"
     assert lab.row("Get-MigrationEndpoint", Identity="on prem")["UseAutoDiscover"] is True
     assert lab.organisation.password not in json.dumps(said) and lab.organisation.password not in repr(
-        lab.migration.endpoints)
+        lab.migration.endpoints.by_name)
     assert "not recognized" in lab.desk.type("Format-Disk -All")["output"]
     assert not lab.desk.type("New-MigrationEndpoint -Name (Remove-Item x)")["ok"]
 
@@ -186,15 +186,15 @@ def test_mail_sent_from_the_cloud_reaches_cloud_and_source_and_the_trace_shows_i
 
 def test_a_message_that_comes_back_is_traced_as_failed_with_its_reason(lab: Cloud) -> None:
     lab.faults.set({"kind": "bounce", "address": "user2@contoso.com", "text": "550 5.1.1 no such user"})
-    lab.tenant.send("admin@contoso.onmicrosoft.com", "user2@contoso.com", "<m@x>", "Hello")
-    lab.tenant.send("admin@contoso.onmicrosoft.com", "nobody@contoso.com", "<n@x>", "Hello")
+    lab.tenant.transport.send("admin@contoso.onmicrosoft.com", "user2@contoso.com", "<m@x>", "Hello")
+    lab.tenant.transport.send("admin@contoso.onmicrosoft.com", "nobody@contoso.com", "<n@x>", "Hello")
     for message_id, reason in (("<m@x>", "550 5.1.1 no such user"), ("<n@x>", "550 5.1.1 RESOLVER.ADR.RecipNotFound")):
         traced = lab.row("Get-MessageTraceV2", MessageId=[message_id])
         assert traced["Status"] == "Failed"
         told = lab.rows("Get-MessageTraceDetailV2", MessageTraceId=traced["MessageTraceId"],
                         RecipientAddress=traced["RecipientAddress"])
         assert [each["Event"] for each in told] == ["Receive", "Fail"] and told[1]["Detail"].startswith(reason)
-    assert lab.tenant.mail() == {}
+    assert lab.tenant.transport.delivered() == {}
 
 
 def test_a_token_ends_on_the_virtual_clock_and_is_for_one_service(lab: Cloud) -> None:
@@ -269,7 +269,7 @@ def test_the_trace_goes_on_from_the_last_row_of_the_page_before(lab: Cloud) -> N
     lab.batch(users)
     lab.hours(24)
     for address in users:
-        assert lab.tenant.accept(address, "<one@x>", "a@b.c", "One", lab.clock.now())
+        assert lab.tenant.transport.accept(address, "<one@x>", "a@b.c", "One", lab.clock.now())
     first = lab.rows("Get-MessageTraceV2", ResultSize=2)
     rest = lab.rows("Get-MessageTraceV2", ResultSize=9, EndDate=first[-1]["Received"],
                     StartingRecipientAddress=first[-1]["RecipientAddress"])

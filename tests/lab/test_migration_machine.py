@@ -210,7 +210,7 @@ class Service(RuleBasedStateMachine):
 
     @invariant()
     def slots_are_never_lost_or_overdrawn(self) -> None:
-        end = self.lab.migration.endpoints["onprem"]
+        end = self.lab.migration.endpoints.by_name["onprem"]
         held = sum(each.holds_slot for each in self.lab.migration.users.values())
         assert 0 <= end.active == held <= end.max_migrations
 

@@ -334,7 +334,8 @@ class Story(Stage):
     def _evaluated(self) -> None:
         """S10: nobody's name was worked out, here or over there, and it stands there as it was given."""
         seen = [path.read_bytes().decode(errors="replace") for path in self.where.state.rglob("*") if path.is_file()]
-        seen += [str(self.lab.tenant.state()), str(self.lab.tenant.messages), str(self.lab.organisation.delivered)]
+        tenant = self.lab.tenant
+        seen += [str(tenant.state()), str(tenant.transport.messages), str(self.lab.organisation.delivered)]
         if any(str(PRODUCT) in text for text in seen):
             raise Violation("S10", "somebody's name was evaluated")
 

@@ -8,8 +8,9 @@ from typing import Any
 from engine.lab.batch_csv import read_csv
 from engine.lab.cmdlet_output import Output, batch_row, duration_text, size_text, when
 from engine.lab.cmdlets.endpoints import Endpoints
+from engine.lab.endpoints import TENANT_MIGRATIONS_MAX
 from engine.lab.facts import ServiceError, migration_error
-from engine.lab.migration import SUMMARY, TENANT_MIGRATIONS_MAX
+from engine.lab.migration import SUMMARY
 from engine.lab.objects import Batch, MigrationUser
 
 #: Parameters of New-MigrationBatch that make sense for an Outlook Anywhere batch; others are refused as E10 words it.

@@ -7,8 +7,8 @@ from typing import Any
 
 from engine.lab.cmdlet_output import Output, endpoint_row
 from engine.lab.cmdlets.ground import Credential, Ground, not_found
+from engine.lab.endpoints import TENANT_MIGRATIONS_MAX
 from engine.lab.facts import ServiceError, migration_error
-from engine.lab.migration import TENANT_MIGRATIONS_MAX
 from engine.lab.objects import Endpoint
 
 
@@ -16,7 +16,8 @@ class Endpoints(Ground):
     """*-MigrationEndpoint, Test-MigrationServerAvailability."""
 
     def _get_migrationendpoint(self, given: dict[str, Any]) -> Output:
-        shown = [e for e in self.migration.endpoints.values() if self.tenant.visible(f"endpoint/{e.name.lower()}")]
+        shown = [each for each in self.migration.endpoints.by_name.values()
+                 if self.tenant.visible(f"endpoint/{each.name.lower()}")]
         if given.get("Identity") is not None:
             shown = [self._endpoint(given["Identity"])]
         if given.get("Type"):
@@ -27,7 +28,7 @@ class Endpoints(Ground):
         if given.get("IMAP"):  # somebody's other migration: it takes a name, and a place in the tenant
             now = self.tenant.clock.now()
             other = Endpoint(given["Name"], self.tenant.identifier("endpoint", given["Name"]), "", "", now, now, "IMAP")
-            self.migration.add_endpoint(other, verify=False)
+            self.migration.endpoints.add(other, verify=False)
             return Output([other], endpoint_row)
         if not given.get("ExchangeOutlookAnywhere"):
             raise ServiceError("System.NotImplementedException", "The lab simulates ExchangeOutlookAnywhere only.")
@@ -46,7 +47,7 @@ class Endpoints(Ground):
             endpoint.rpc_proxy_server = source.mail_hosts[0]
             found = source.mailboxes.get(str(endpoint.email_address).lower())
             endpoint.exchange_server = found.server if found else None
-        self.migration.add_endpoint(endpoint, verify=not given.get("SkipVerification"))
+        self.migration.endpoints.add(endpoint, verify=not given.get("SkipVerification"))
         return Output([endpoint], endpoint_row)
 
     def _set_migrationendpoint(self, given: dict[str, Any]) -> Output:
@@ -61,9 +62,9 @@ class Endpoints(Ground):
             endpoint.account, endpoint.password = credential.user, credential.password
         _settings(endpoint, given)
         try:
-            self.migration.check_endpoint(endpoint)
+            self.migration.endpoints.check(endpoint)
             if not given.get("SkipVerification"):
-                self.migration.reach(endpoint)
+                self.migration.endpoints.reach(endpoint)
         except ServiceError:
             for name, value in before.items():
                 setattr(endpoint, name, value)
@@ -91,13 +92,13 @@ class Endpoints(Ground):
                                   "SupportsCutover": not self.tenant.sync_enabled, "TestedEndpoint": endpoint.name,
                                   "ConnectionSettings": endpoint.rpc_proxy_server or "", "ObjectState": "New"}
         try:
-            self.migration.reach(endpoint)
+            self.migration.endpoints.reach(endpoint)
         except ServiceError as error:
             result |= {"Result": "Failed", "Message": error.text, "ErrorDetail": f"{error.kind}: {error.text}"}
         return Output([result])
 
     def _endpoint(self, name: str) -> Endpoint:
-        found = self.migration.endpoints.get(str(name).lower())
+        found = self.migration.endpoints.by_name.get(str(name).lower())
         if found is None or not self.tenant.visible(f"endpoint/{found.name.lower()}"):
             raise not_found(f"The migration endpoint '{name}' couldn't be found.")
         return found

@@ -52,8 +52,8 @@ class Mail(Recipients):
         if ends - starts > timedelta(days=10) or now - starts > timedelta(days=90):
             raise ServiceError("Microsoft.Exchange.Management.Tasks.ValidationException",
                                "A query covers at most 10 days of the last 90.")
-        found = [m for m in self.tenant.trace(given.get("MessageId") or (), given.get("RecipientAddress") or ())
-                 if starts <= m.at <= ends]
+        traced = self.tenant.transport.trace(given.get("MessageId") or (), given.get("RecipientAddress") or ())
+        found = [m for m in traced if starts <= m.at <= ends]
         for name, of in (("SenderAddress", "sender"), ("Status", "status"), ("RecipientAddress", "recipient")):
             wanted = {each.lower() for each in given.get(name) or ()}
             if name == "RecipientAddress" and wanted:
@@ -76,7 +76,7 @@ class Mail(Recipients):
 
     def _get_messagetracedetailv2(self, given: dict[str, Any]) -> Output:
         """What happened to one message at one recipient [shape seen in use]."""
-        found = [m for m in self.tenant.messages if m.trace_id == given["MessageTraceId"]
+        found = [m for m in self.tenant.transport.messages if m.trace_id == given["MessageTraceId"]
                  and m.recipient == str(given["RecipientAddress"]).lower()]
         events = [event for m in found for event in (
             {"Date": when(m.at), "Event": "Receive", "Action": "", "Detail": "Message received"},
