@@ -118,6 +118,13 @@ def test_another_tenant_or_source_is_refused_before_anything_else_is_read(tmp_pa
         code, said = found.mailmove("plan", "acme", "--state", "../elsewhere")
         assert code == 5 and "this is another tenant the inventory pins 11111111" in " ".join(said.split())
 
+    other = {"tenant": {"id": "66666666-7777-4888-8999-000000000000", "domain": "contoso.onmicrosoft.com"}}
+    with scene(tmp_path / "moved", "staged", description=other) as found:  # the journal knows better
+        found.inventory(**other)
+        code, said = found.mailmove("apply", "acme", "--state", "../state", "--yes")
+        assert code == 5 and "this is another tenant: the migration began with" in " ".join(said.split()), said
+        assert found.lab.get("/counters")["effects"] == {}
+
 
 @pytest.mark.requirement("C-01", "S-01", "B-02")
 @pytest.mark.parametrize(("kind", "exchange", "code"), [
