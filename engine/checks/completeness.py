@@ -35,7 +35,7 @@ def _rows(look: Look) -> Iterator[Finding]:
     if fresh:
         yield warn(f"{mailboxes(len(fresh))} made at the source since {since:%Y-%m-%d} that nobody has planned: the "
                    "domain is not done without",
-                   "Add rows and a batch; MX does not move before they are synced.", fresh)
+                   "Add rows and a batch; MX does not move, nor does a batch go, before they are copied.", fresh)
     if older:
         yield warn(f"{mailboxes(len(older))} at the source that nobody has planned, of {len(here):,}",
                    "Add them to the rows, or find out whose they are: mailmove inventory import --out all.csv", older)

@@ -76,6 +76,8 @@ BUGS: list[Bug] = [
     Bug("a fault of a guard's look is a yes", "guard", _GUARDS,
         'verdicts.append(Verdict(guard, None, f"it could not be checked: {fault}"))',
         'verdicts.append(Verdict(guard, True, str(fault)))', "guards"),
+    Bug("who comes after the switch does not keep the batch", "guard", "engine/run/guards/batches.py",
+        "    if moved is None:\n        return []\n    users = ", "    return []\n    users = ", "simulation"),
     Bug("a clock that cannot be compared is a yes", "guard", _GUARDS,
         """return Verdict("clock", None, f"it could not be compared with a service's: {fault}")""", "return None",
         "guards", "clock"),

@@ -195,7 +195,14 @@ def test_what_is_missing_in_the_cloud_keeps_mail_at_the_source(ready: Ready) -> 
     ready.stage.lab.post("/fault", kind="hire", address="new.hire@contoso.com", name="New Hire", items=20)
     for judged in (ready.switch, clients):
         assert _refused(judged(Told(let_off=let_off)), "new.hire@contoso.com: no cloud mailbox")
+    behind = Told(moved=ready.synced - timedelta(hours=72))
+    assert _refused(ready.removal(behind, ready.synced), f"1 mailbox(es) of {DOMAIN} made at the source since MX moved "
+                    "are not copied to the cloud (S1'): new.hire@contoso.com")
+    before = Told(moved=ready.now + timedelta(hours=1))
+    assert _refused(ready.removal(before, ready.now), "other mail systems may still use the old MX")
     let_off |= _of("mailbox_sync", "new.hire@contoso.com")
+    behind.let_off = let_off
+    assert ready.removal(behind, ready.synced).passed is True
     assert ready.switch(Told(let_off=let_off)).passed is True
 
     with ready.migration() as migration:

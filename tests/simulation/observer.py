@@ -283,6 +283,13 @@ class Observer:
             raise Violation("S2", f"{batch} is removed before its history is exported")
         if not self.records["approved", "approval", batch]:
             raise Violation("S2", f"{batch} is removed without an approval")
+        for address, came in self.hired.items():
+            moved, cloud = self.moved.get(address.partition("@")[2], (now, False))
+            user = lab.migration.users.get(address)
+            if (cloud and came > moved and now - came >= FRESH and address.partition("@")[2] in self._domains_of(batch)
+                    and lab.organisation.mailboxes[address].is_mailbox and not self._is_waived(address)
+                    and (user is None or user.last_success is None)):
+                raise Violation("S1'", f"{batch} is removed while {address}, made after MX moved, is not copied")
         if self.staged:
             for address in members:
                 source = lab.organisation.mailboxes.get(address)

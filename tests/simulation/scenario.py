@@ -24,7 +24,7 @@ TROUBLES = {
     "other tenant": 1, "small budget": 1,
 }
 #: After these the organisation may rightly end otherwise than without them.
-CHANGE_THE_END = frozenset({"hire", "poisoned", "absence", "clock jump", "edit"})
+CHANGE_THE_END = frozenset({"hire", "absence", "clock jump", "edit"})
 EDITS = ("comment", "rename", "timeout", "append")
 
 
@@ -68,7 +68,10 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One migration and what befalls it. `waits`: the operator uses --wait; else a timer starts it again."""
+    """One migration and what befalls it. `waits`: the operator uses --wait; else a timer starts it again.
+
+    apart: by share of the inventory, the mailboxes whose own end is not compared, for they could not be copied (S20)
+    """
 
     seed: int
     type: str
@@ -80,6 +83,7 @@ class Scenario:
     diligence: float
     level: Level
     troubles: tuple[Trouble, ...]
+    apart: tuple[float, ...] = ()
 
     def calm(self) -> Scenario:
         """The same without any trouble and without faults of the services."""
@@ -87,7 +91,7 @@ class Scenario:
 
     @property
     def comparable(self) -> bool:
-        """Whether it must end as its calm twin does (L4)."""
+        """Whether it must end as its calm twin does (L4), but for the mailboxes that could not be copied (S20)."""
         return not any(each.kind in CHANGE_THE_END for each in self.troubles)
 
     def __str__(self) -> str:
@@ -106,8 +110,9 @@ def draw(seed: int, size_max: int = SIZE_MAX) -> Scenario:
         throttle=_maybe(drawn, 0.2), throttle_seconds_max=drawn.choice((10, 60, 600)), untold=_maybe(drawn, 1.0),
         unavailable=_maybe(drawn, 0.05), drop=_maybe(drawn, 0.03), hide=_maybe(drawn, 0.6),
         hide_minutes_max=drawn.choice((2, 12, 30)), mailboxes=0.0)
-    return Scenario(seed, kind, exchange, size, rows, drawn.random() < 0.75, drawn.choice((0.2, 0.7, 1.0)), level,
-                    tuple(_troubles(drawn, size)))
+    waits, diligence, troubles = drawn.random() < 0.75, drawn.choice((0.2, 0.7, 1.0)), tuple(_troubles(drawn, size))
+    return Scenario(seed, kind, exchange, size, rows, waits, diligence, level, troubles,
+                    tuple(each.much for each in troubles if each.kind == "poisoned"))
 
 
 def _maybe(drawn: random.Random, most: float) -> float:
@@ -136,8 +141,8 @@ def _troubles(drawn: random.Random, size: int) -> list[Trouble]:
                     found.append(Trouble(kind, day, much=round(much * 7_200), lasts=lasts))
                 case "storm":
                     found.append(Trouble(kind, day, much=0.3 + 0.5 * much, lasts=min(lasts, 6)))
-                case "hire":
-                    found.append(Trouble(kind, day / 5, much=much))
+                case "hire":  # in the first days, or about the time when MX moves
+                    found.append(Trouble(kind, day / 5 + (4 if much < 0.5 else 0), much=much))
                 case "other tenant":
                     found.append(Trouble(kind, step=step, lasts=lasts / 2))
                 case "small budget":

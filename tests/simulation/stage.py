@@ -44,7 +44,7 @@ APPENDED = """
 
 @dataclass
 class Result:
-    """What a story came to. `violation` is "" when every promise held; `ended`: the organisation's digest."""
+    """What a story came to. `violation` is "" when every promise held; `ended`: the organisation's digest (L4, S20)."""
 
     scenario: Scenario
     violation: str = ""
@@ -89,6 +89,8 @@ class Stage:
         self.led_astray = [each for each in scenario.troubles if each.kind == "other tenant"]
         self.previews = sum(each.kind == "preview" for each in scenario.troubles)
         self.edits: list[str] = []
+        #: who came, and when the inventory is to have them
+        self.unplanned: dict[str, datetime] = {}
         self.absent_until: datetime | None = None
         self.restarted = False
         self.died: datetime | None = None
@@ -122,6 +124,7 @@ class Stage:
                              offline)
         described = organisation(migration)
         self.rows = described["rows"]
+        self.addresses = [row["address"].lower() for row in self.rows["mailboxes"]]
         self.lab = self.loop.finish(laboratory(described, self.folder, scenario.seed, True, scenario.level))
         inventory = write_inventory(source / "inventory.yml", self.lab.ready, self.folder)
         text = inventory.read_text(encoding="utf-8")
@@ -205,12 +208,15 @@ class Stage:
             case "tokens revoked":
                 lab.tokens.revoke()
             case "poisoned":
-                chosen = self.rows["mailboxes"][int(trouble.much * len(self.rows["mailboxes"]))]["address"].lower()
-                lab.faults.set({"kind": "mailbox", "address": chosen, "error": "E06"})
+                lab.faults.set({"kind": "mailbox", "address": self._at(trouble.much), "error": "E06"})
             case "edit":
                 self.edits.append(EDITS[int(trouble.much * len(EDITS))])
             case "hire":
                 self._hire(trouble)
+
+    def _at(self, share: float) -> str:
+        """A mailbox of the inventory as it was at the start."""
+        return self.addresses[int(share * len(self.addresses))]
 
     def _hire(self, trouble: Trouble) -> None:
         """Somebody comes, and a day later the administrator writes the new mailbox into the inventory."""
@@ -221,7 +227,8 @@ class Stage:
                "batch": "Late" if self.scenario.type == "staged" else first["batch"]}
         self.lab.faults.set({"kind": "hire", **row})
         self.observer.hired[address] = self.lab.clock.now()
-        self.lab.clock.after(86_400, lambda: self._planned(row))
+        self.unplanned[address] = self.lab.clock.now() + timedelta(days=1)
+        self.lab.clock.at(self.unplanned[address], lambda: self._planned(row))
 
     def _planned(self, row: Mapping[str, Any]) -> None:
         folder = self.where.inventory.parent
@@ -239,6 +246,7 @@ class Stage:
                               text, count=1)
                 self.where.inventory.write_text(text, encoding="utf-8")
         self.rows["mailboxes"].append(dict(row))
+        del self.unplanned[row["address"]]
         self.edits.append("rows")
 
     def _calm(self) -> None:

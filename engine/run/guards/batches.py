@@ -11,7 +11,7 @@ MX_SETTLE_MIN = timedelta(hours=72)
 
 
 def batch_removed(ground: Ground, act: Act, now: datetime) -> Verdict:
-    """B-42..B-46, S-34, S2, S2': the waits are over, nothing is left at the source, the history is kept."""
+    """B-42..B-46, S-34, S1', S2, S2': the waits are over, nothing is left at the source, the history is kept."""
     guard, batch = "batch_removed", act.row
     if not ground.facts.proven("batch_history", batch):
         return Verdict(guard, False, "its history is not exported: removing it deletes the history (B-55)")
@@ -23,6 +23,10 @@ def batch_removed(ground: Ground, act: Act, now: datetime) -> Verdict:
             and not ground.facts.proven("mailbox_use", address)]
     if idle:
         return Verdict(guard, False, first(idle, "mailbox(es) whose people do not work in the cloud (B-44)"))
+    for domain in ground.related("batches", batch, "domains"):
+        if late := came_late(ground, domain):
+            return Verdict(guard, False, first(
+                late, f"mailbox(es) of {domain} made at the source since MX moved are not copied to the cloud (S1')"))
     if ground.staged:
         for address in mailboxes:
             if left := left_behind(ground, address):
@@ -51,6 +55,19 @@ def batch_removed(ground: Ground, act: Act, now: datetime) -> Verdict:
     if not ground.facts.approved(act.template, act.row):
         return Verdict(guard, False, "no valid approval stands before it")
     return Verdict(guard, True, "the waits are over, every mailbox is done, the history is exported; approved")
+
+
+def came_late(ground: Ground, domain: str) -> list[str]:
+    """S1': mailboxes of the domain, planned or not, that were made at the source after its MX moved, and stand there
+    still without a copy in the cloud. What was there before, the switch has asked for."""
+    moved = ground.facts.held_since("mx_switch", domain)
+    if moved is None:
+        return []
+    users = ground.site.exchange_online.migration_users()
+    return [address for address, found in ground.site.directory.mailboxes().items()
+            if domain in found.domains and found.is_mailbox and found.created is not None and found.created > moved
+            and (address not in users or users[address].last_success is None)
+            and not ground.facts.waived("mailboxes", address, *MOVES)]
 
 
 def left_behind(ground: Ground, address: str) -> str:
