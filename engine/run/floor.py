@@ -79,6 +79,8 @@ class Floor:
         self.parked: dict[tuple[int, int], Parked] = {}
         self.tries: dict[tuple[int, int], int] = {}
         self.outbox: list[Record] = []
+        #: what is told once the records before it are durable: nothing is shown as done that a full disk takes back
+        self.events: list[Event] = []
         #: looks that found nothing new: identity → (reason, next look); written with the next flush
         self.polls: dict[bytes, tuple[str, datetime | None]] = {}
         #: acts under way, and acted rows to be read back, by task
@@ -112,13 +114,21 @@ class Floor:
             records, self.outbox = self.outbox, []
             words = self.stand.appended(records, self.journal.append(records))
             self.last_beat = self.world.clock.now()
+            events, self.events = self.events, []
+            if self.listener is not None:
+                for event in events:
+                    self.listener(event)
             if words:
                 self.heard(words)
 
     def tell(self, kind: str, template: Template | None = None, row: str = "", **fields: Any) -> None:
         if self.listener is None:
             return
-        self.listener(Event(kind, self.world.clock.now(), self.labels[template.index] if template else "", row, fields))
+        event = Event(kind, self.world.clock.now(), self.labels[template.index] if template else "", row, fields)
+        if self.outbox:
+            self.events.append(event)
+        else:
+            self.listener(event)
 
     def ready(self, task: int, slot: int) -> None:
         self.stand.phases[task][slot] = Phase.READY

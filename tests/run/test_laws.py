@@ -99,12 +99,27 @@ def test_killed_at_every_journal_write(tmp_path: Path, monkeypatch: pytest.Monke
             try:
                 migration.run(wait=True)
             except Killed:
-                pass
+                assert _told(migration) <= _durable(migration), f"killed {when} write {point}: told too early"
             else:
+                assert _told(migration) == _durable(migration)
                 break
         found = arrive(migration)
         assert (found.things, found.effects) == (expected.things, expected.effects), f"killed {when} write {point}"
     assert point > 15
+
+
+def _told(migration: Migration) -> set[tuple[str, str, str]]:
+    """What the screen was told of, that is a record too."""
+    return {(event.kind, event.task, event.row) for event in migration.events if event.kind in ("settled", "parked")}
+
+
+def _durable(migration: Migration) -> set[tuple[str, str, str]]:
+    journal = migration.journal()
+    try:
+        return {(record.kind, record.task, record.row) for record in journal.records(kinds=("settled", "parked"))
+                if record.kind == "parked" or record.body["acted"]}
+    finally:
+        journal.close()
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
