@@ -60,7 +60,7 @@ class Floor:
     """The driver's ground: only the driver thread touches it."""
 
     def __init__(self, program: Program, site: Site, journal: Journal, world: World, selection: Selection,
-                 listener: Listener | None, wait: bool = False) -> None:
+                 listener: Listener | None, wait: bool) -> None:
         self.program = program
         self.site = site
         self.journal = journal

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from engine.connections import Site
-from engine.contract import AtLeast, Diff, Fault, Handover, InDoubt, Outlook, State, Waiting, Want
+from engine.contract import AtLeast, Diff, Failing, Fault, Handover, InDoubt, Outlook, State, Waiting, Want
 from engine.modules.approval import Approval
 from engine.modules.base import Acted, Effect, Module, Reading, Reads, Undo
 from engine.modules.checklist import Checklist
@@ -28,6 +28,8 @@ class Remote:
     read_faults: dict[str, Fault] = field(default_factory=dict)
     act_faults: dict[str, list[Fault]] = field(default_factory=dict)
     by_hand: set[str] = field(default_factory=set)
+    #: acts on these are accepted and change nothing
+    stuck: set[str] = field(default_factory=set)
     #: what cannot be taken back, and why
     final: dict[str, str] = field(default_factory=dict)
     #: the benchmark's things, small: family → name → value, both the row's own texts
@@ -76,6 +78,8 @@ class Thing(Module):
     def outlook(self, state: State | None, diff: Diff) -> Outlook | None:
         if state is not None and state.get("busy"):
             return Waiting("busy")
+        if state is not None and state.get("failed"):
+            return Failing("it failed over there", "look at it", retry=state["failed"] == "passing")
         return None
 
     def apply(self, site: Site, diff: Diff) -> State | Handover | None:
@@ -90,7 +94,9 @@ class Thing(Module):
             return Handover("text", f"set {key}", f"set {key} to {self.value}")
         want = self.want()
         side.effects[f"{key} {diff.verb}"] += 1
-        if want is None:
+        if key in side.stuck:
+            pass
+        elif want is None:
             side.things.pop(key, None)
         else:
             plain = {name: value.value if isinstance(value, AtLeast) else value for name, value in want.items()}

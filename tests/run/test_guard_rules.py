@@ -104,6 +104,19 @@ def test_an_empty_list_is_no_yes(ready: Ready) -> None:
                     "no mailbox of the batch is known: an empty list proves nothing")
 
 
+@pytest.mark.parametrize(("name", "kind", "domain"), [
+    ("@", "MX", DOMAIN), ("sales", "MX", f"sales.{DOMAIN}"), ("autodiscover", "CNAME", DOMAIN),
+    ("autodiscover.sales", "CNAME", f"sales.{DOMAIN}")])
+def test_a_record_of_another_kind_of_rows_concerns_the_domain_in_its_name(
+        ready: Ready, name: str, kind: str, domain: str) -> None:
+    record = DnsRecord(zone=DOMAIN, name=name, type=kind, values=RECORD.values)  # type: ignore[arg-type]
+    found = ready.judged(Told(), "organisation", "acme", record, Diff("create", MOVE.changes, None))
+    if domain == DOMAIN:
+        assert found.passed is True
+    else:
+        assert _refused(found, f"the source lists no mailbox of {domain}: an empty list proves nothing")
+
+
 @pytest.mark.requirement("B-38")
 def test_mx_waits_until_the_old_ttl_has_run_out(ready: Ready) -> None:
     due = ready.now + timedelta(hours=1)

@@ -221,6 +221,15 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     assert "newer" in caught.value.problem.summary
 
 
+@pytest.mark.parametrize("statement", ["DELETE FROM format", "UPDATE format SET version = 'one'"])
+def test_a_format_that_is_none_is_damage(tmp_path: Path, statement: str) -> None:
+    filled(tmp_path / "m")
+    change(tmp_path / "m", statement)
+    with pytest.raises(Refusal) as caught:
+        opened(tmp_path / "m")
+    assert "it has no format" in caught.value.problem.found
+
+
 # ------------------------------------------------------------------------------------------- files
 
 

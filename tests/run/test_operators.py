@@ -16,7 +16,7 @@ import pytest
 from engine.contract import ExitCode, Plan, Refusal
 from engine.run import execute
 from engine.run.journal import Journal, Record
-from engine.run.lease import LEASE, holder
+from engine.run.lease import LEASE, LEASE_MICROSECONDS, holder, replaceable
 from engine.world import InlineWorkers, Pulse, StillClock, World
 from tests.run.conftest import START, Migration
 from tests.run.test_laws import PLAYBOOK
@@ -143,6 +143,13 @@ def test_a_process_number_means_nothing_on_another_machine_or_in_another_contain
     with pytest.raises(Refusal):
         second.hold({"who": "bo", "host": "jump01", "machine": "two", "pid": "5", "since": "now"})
     assert second.hold({"who": "bo", "host": "jump01", "machine": "one", "pid": "5", "since": "now"}) == 2
+
+
+@pytest.mark.parametrize("pid", ["", "here", "9" * 40])
+def test_a_process_number_that_is_none_is_not_gone(pid: str) -> None:
+    old = {"who": "anna", "host": "jump01", "machine": "one", "pid": pid}
+    assert replaceable(old, old | {"pid": "5"}, beat=0, now=LEASE_MICROSECONDS - 1) is False
+    assert replaceable(old, old | {"pid": "5"}, beat=0, now=LEASE_MICROSECONDS) is True
 
 
 def test_a_holder_lives_while_its_driver_is_busy() -> None:

@@ -112,11 +112,8 @@ class Ground:
             return True
 
     def has_a_person(self, address: str) -> bool:
-        """Shared mailboxes, rooms and equipment never act by themselves."""
-        try:
-            return self.program.rows.fields("mailboxes", address).get("type") in (None, "", "user")
-        except KeyError:
-            return True
+        """Of a planned mailbox. Shared ones, rooms and equipment never act by themselves."""
+        return self.program.rows.fields("mailboxes", address).get("type") in (None, "", "user")
 
 
 #: A guard's rule. A fault of the remote side is «cannot be told».
