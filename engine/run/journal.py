@@ -462,7 +462,7 @@ class Journal:
         try:
             sound = digest == chained(before if seq > 1 else NOTHING, seq, at, fence, self._labels[number][0],
                                       row, key, identity, body)
-        except (KeyError, TypeError, AttributeError, ValueError):
+        except (KeyError, TypeError, AttributeError):
             sound = False  # a damaged row may hold any type anywhere
         if sound:
             return None

@@ -201,6 +201,9 @@ def change(folder: Path, statement: str) -> None:
 @pytest.mark.parametrize("statement", [
     "DELETE FROM events WHERE seq = 7", "DELETE FROM events WHERE seq = 3", "UPDATE events SET row = 'x' WHERE seq = 2",
     "UPDATE labels SET text = '[\"settled\",\"play / task\",\"mailboxes\",\"licence\"]' WHERE id = 1",
+    "UPDATE labels SET text = 'no JSON' WHERE id = 1", "UPDATE labels SET text = 7 WHERE id = 1",
+    "UPDATE labels SET text = '[\"settled\"]' WHERE id = 1", "UPDATE labels SET text = x'ff' WHERE id = 1",
+    "DELETE FROM labels WHERE id = 1", "UPDATE events SET row = x'ff', key = 7, identity = 'x' WHERE seq = 5",
     "DELETE FROM consents WHERE token = x'61616161616161616161616161616161'",
     "UPDATE events SET at = at + 1 WHERE seq = 4", "UPDATE events SET body = x'00' WHERE seq = 4"])
 def test_a_record_changed_or_missing_is_found(tmp_path: Path, statement: str) -> None:
