@@ -110,6 +110,25 @@ def test_back_to_and_with_one_task(tmp_path: Path) -> None:
     assert everyone is not None and everyone.undone == 2
 
 
+def test_rows_of_several_kinds_under_one_name_are_each_taken_back(tmp_path: Path) -> None:
+    migration = start(tmp_path)
+    (tmp_path / "inventory.yml").write_text(INVENTORY.replace("batch: B", "batch: acme.example.b").replace(
+        "acme.example.b1", "acme.example"), encoding="utf-8")
+    migration.write("".join(f"""
+- name: Of {kind}
+  targets: {kind}
+  tasks:
+    - name: One
+      thing: {{name: "one-{kind}-{{{{ target }}}}"}}
+    - name: Two
+      thing: {{name: "two-{kind}-{{{{ target }}}}"}}
+""" for kind in ("domains", "batches")))
+    assert migration.run().changed == 2 + 4
+    outcome = migration.undo("acme.example")
+    assert outcome is not None and outcome.undone == 4
+    assert len(migration.remote.things) == 1 + 2, "Anna's own, and the other batch"
+
+
 def test_it_stops_at_what_cannot_be_taken_back_and_leaves_what_is_older(tmp_path: Path) -> None:
     migration = done(tmp_path)
     migration.remote.final[f"thing/{ANNA}"] = "the mailbox is deleted"
