@@ -24,6 +24,7 @@ from tests.run.guard_facts import Told
 from tests.whole.stage import Stage, staged
 
 DOMAIN, BATCH, ANNA, INFO = "contoso.com", "Cutover", "anna@contoso.com", "info@contoso.com"
+CLARA = "clara@contoso.com"
 TINY = timedelta(microseconds=1)
 
 
@@ -96,6 +97,14 @@ def test_mx_moves_when_everybody_is_ready(ready: Ready) -> None:
     assert ready.switch(Told(), ready.synced + timedelta(hours=48)).passed is True
     assert _refused(ready.switch(Told(), ready.synced + timedelta(hours=48) + TINY),
                     f"{ready.last}: last synced more than 48 hours ago")
+
+
+@pytest.mark.requirement("B-40")
+def test_mx_goes_back_by_a_word_while_the_batch_is_there(ready: Ready) -> None:
+    home = DnsRecord(zone=DOMAIN, type="MX", values=("10 mail.contoso.com.",))
+    back = Diff("change", (Change("values", RECORD.values, home.values),), {"values": RECORD.values})
+    assert ready.judged(Told(), "domains", DOMAIN, home, back).passed is True
+    assert _refused(ready.judged(Told(word=False), "domains", DOMAIN, home, back), "no valid approval stands before it")
 
 
 def test_an_empty_list_is_no_yes(ready: Ready) -> None:
@@ -192,12 +201,18 @@ def test_what_is_missing_in_the_cloud_keeps_mail_at_the_source(ready: Ready) -> 
     assert clients(Told()).passed is True
     with ready.migration() as migration:
         graph = migration.site.graph
-        anna = graph.users()[ANNA]
-        assert graph.remove_licences([(anna.id, each) for each in anna.licences]) == [None]
+        clara = graph.users()[CLARA]
+        assert graph.remove_licences([(clara.id, each) for each in clara.licences]) == [None]
     for judged in (ready.switch, clients):
-        assert _refused(judged(Told()), f"{ANNA}: no licence")
-        assert judged(Told(let_off=_of("licence", ANNA))).passed is True
-    let_off = _of("licence", ANNA)
+        assert _refused(judged(Told()), f"{CLARA}: no licence")
+        assert judged(Told(let_off=_of("licence", CLARA))).passed is True
+    rows = ready.stage.inventory.parent / "mailboxes.csv"
+    planned = rows.read_text(encoding="utf-8")
+    mine = next(line for line in planned.splitlines(keepends=True) if line.startswith(CLARA))
+    rows.write_text(planned.replace(mine, ""), encoding="utf-8")
+    assert _refused(ready.switch(Told()), f"{CLARA}: no licence"), "one that nobody has planned is not let off"
+    rows.write_text(planned, encoding="utf-8")
+    let_off = _of("licence", CLARA)
 
     with ready.migration() as migration:
         migration.site.exchange_online.invoke("Remove-DistributionGroup", Identity="sales@contoso.com")
