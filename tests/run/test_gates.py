@@ -159,6 +159,21 @@ def test_what_waits_for_room_for_long_is_read_again_before_it_is_done(
     assert sum(migration.remote.effects.values()) == 1
 
 
+def test_what_waits_for_room_hears_the_red_button(migration: Migration, monkeypatch: pytest.MonkeyPatch) -> None:
+    migration.write(ROWS)
+    one_by_one(migration, monkeypatch, minutes=0)
+    apply = Thing.apply
+
+    def stopped(*given: object) -> object:
+        migration.say(words.hold, rows=[], reason="stop")
+        return apply(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Thing, "apply", stopped)
+    outcome = migration.run()
+    assert sum(migration.remote.effects.values()) == 1, "what was under way ends, and nothing else begins"
+    assert outcome.counts == {"done": 1, "held": 2}
+
+
 def test_an_approval_that_expires_while_its_act_waits_for_room_is_asked_for_again(
         migration: Migration, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = '    - name: Go\n      approval: {id: go, question: "Go?"}\n    - name: The'

@@ -43,6 +43,10 @@ def test_what_failed_over_there_is_started_again_where_that_may_help_and_not_for
     assert migration.run(wait=True).exit_code == ExitCode.SOME_FAILED
     assert migration.remote.effects[f"{KEY} change"] == acts
     assert stands(migration) == ("failed", "it failed over there", "look at it")
+    journal = migration.journal()
+    assert [each.body["attempt"] for each in journal.records(kinds=("intent",)) if each.row == BO] == [
+        number + 1 for number in range(acts)]
+    journal.close()
     migration.say(words.retry, task="The thing is on", rows=[BO])
     assert migration.run(wait=True).exit_code == ExitCode.SOME_FAILED
     assert migration.remote.effects[f"{KEY} change"] == acts + max(1, acts), "a person's word begins anew"
