@@ -50,6 +50,8 @@ def test_a_failed_row_never_blocks_the_others_and_the_next_run_tries_it_again(mi
     assert (outcome.exit_code, outcome.counts) == (ExitCode.SOME_FAILED, {"done": 2, "failed": 1})
     failed = next(event for event in migration.events if event.kind == "failed")
     assert (failed.row, failed.fields["remedy"]) == ("bo@acme.example", "mend it")
+    assert {event.row: event.fields["ok"] for event in migration.events if event.kind == "acted"} == {
+        "anna@acme.example": True, "bo@acme.example": False, "cem@acme.example": True}
     assert migration.run().exit_code == ExitCode.CONVERGED
 
 

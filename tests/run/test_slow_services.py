@@ -65,9 +65,14 @@ def test_what_was_accepted_and_is_never_seen_fails_once_and_is_done_again_by_the
     assert migration.remote.effects[f"{KEY} create"] == 2
 
 
-def test_what_is_out_of_reach_is_given_up_after_two_hours(migration: Migration) -> None:
+@pytest.mark.parametrize("what", ["read", "act"])
+def test_what_is_out_of_reach_is_given_up_after_two_hours(migration: Migration, what: str) -> None:
     migration.write(ONE)
-    migration.remote.read_faults[KEY] = Unreachable("memory", "no answer")
+    fault = Unreachable("memory", "no answer")
+    if what == "read":
+        migration.remote.read_faults[KEY] = fault
+    else:
+        migration.remote.act_faults[KEY] = [fault] * 20
     began = migration.clock.now()
     assert migration.run(wait=True).exit_code == ExitCode.SOME_FAILED
     assert migration.clock.now() - began == timedelta(hours=2)
