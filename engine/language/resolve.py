@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.contract import Invalid, Mark, Plain, Problem, Program, Window
+from engine.contract import Bound, Invalid, Mark, Plain, Problem, Program, Window
 from engine.language import order
 from engine.language.compiling import Compiling
 from engine.language.edges import EdgeMaker, check_graph, reach
@@ -254,11 +254,12 @@ class _Resolving:
     # ------------------------------------------------------------------------------------ tried offline
 
     def _try(self, edges: EdgeMaker) -> None:
-        """Binds the first rows of each task without any output: problems() of the modules, keys owned twice."""
+        """Binds the first rows of each task without any output: problems() of the modules, things owned twice."""
         before = reach(edges.edges)
         owners: dict[tuple[str, ...], list[int]] = {}
         for template in self.templates:
             told: set[tuple[str, str]] = set()
+            mine: dict[str, tuple[str, Any]] = {}
             for slot in range(min(ROWS_TRIED, template.slots())):
                 try:
                     if template.when(slot, NO_OUTPUTS) is False:
@@ -286,6 +287,8 @@ class _Resolving:
                     if template.index not in owned:
                         self._ordered(owned, template, before, key)
                         owned.append(template.index)
+                    if template.module.reads != "journal":
+                        self._agreed(template, *mine.setdefault(key, (template.row(slot), module)), slot, module)
 
     def _module_problem(self, template: TaskTemplate, name: str, what: str, slot: int) -> Problem:
         draft = self._draft(template.index)
@@ -299,6 +302,23 @@ class _Resolving:
 
     def _draft(self, index: int) -> TaskDraft:
         return [task for play in self.plays for task in play.tasks][index]
+
+    def _agreed(self, template: TaskTemplate, first: str, wants: Any, slot: int, module: Any) -> None:
+        """Two rows of a task, or two items of a loop, may mean one thing if both can have it so: else each would undo
+        the other."""
+        one, other = (each.want() or {"": None} for each in (wants, module))
+        apart = [name for name in {**one, **other} if one.get(name) != other.get(name)
+                 and not isinstance(one.get(name), Bound)]
+        if apart:
+            row = template.row(slot)
+            who = f"twice by {row}" if row == first else f"by {first} and by {row}"
+            self.problems.append(
+                self._draft(template.index).key.problem(
+                    "one thing is wanted in two ways",
+                    found=f"{module.key()} is meant {who}, and not with the same {apart[0] or 'state'}.",
+                    remedy="Let what names it differ, as in {{ target }}, {{ item }} or a field of the row.",
+                )
+            )
 
     def _ordered(self, owned: Sequence[int], template: TaskTemplate, before: Sequence[int], key: str) -> None:
         for other in owned:

@@ -150,7 +150,10 @@ def fields(folder: Path, strings: Sequence[str]) -> int:
   tasks:
     - name: A
       loop: ["{{ row.name }}", "<{{ row.name }}>"]
-      dns_record: {zone: contoso.com, name: "{{ target }}", values: ["{{ item }}", "{{ row.name }}"]}
+      dns_record:
+        zone: "{{ 'a' if item == row.name else 'b' }}"
+        name: "{{ target }}"
+        values: ["{{ item }}", "{{ row.name }}"]
 """, inventory=head + "  mailboxes:\n" + rows + tail[tail.index("  groups:"):]).templates[0]
     for number, said in enumerate(let_in):
         found = [template.bind(slot, FromJournal({})).values for slot in template.slots_of(f"m{number}@contoso.com")]

@@ -191,6 +191,10 @@ def test_edges_follow_order_needs_and_relations(tmp_path: Path) -> None:
             "- {name: B, targets: domains, needs: [], tasks: [{name: b, dns_record: {zone: '{{ target }}'}}]}\n",
             "two tasks own one thing",
         ),
+        (
+            HEAD + "    - {name: a, dns_record: {zone: x, type: TXT, values: ['{{ target }}']}}\n",
+            "one thing is wanted in two ways",
+        ),
         ("- import_playbook: ../../etc/x.yml\n", "file outside of the playbook's folder"),
         ("- import_playbook: playbook.yml\n", "import in a circle"),
         ("- import_playbook: stagd\n", "file not found"),
