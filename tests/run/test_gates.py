@@ -186,6 +186,18 @@ def test_an_approval_that_expires_while_its_act_waits_for_room_is_asked_for_agai
     assert outcome.counts["asking"] == 2
 
 
+def test_an_approval_serves_the_next_window_to_its_end_however_long_that_is(migration: Migration) -> None:
+    asked = '    - name: Go\n      approval: {id: go, question: "Go?"}\n    - name: The'
+    migration.write(ROWS.replace("    - name: The", asked) + "      window: night\n")
+    migration.run()
+    asks = [event.fields["ask"] for event in migration.events if event.kind == "parked"]
+    assert [each["holds_until"] for each in asks] == [at("2026-03-07 06:00")] * 3
+    migration.say(words.approve, task="Go", rows=["anna@acme.example"])  # on a Monday
+    migration.clock.time = at("2026-03-06 20:00")
+    migration.run()
+    assert migration.remote.effects == {"thing/anna@acme.example create": 1}
+
+
 def test_a_run_that_comes_weeks_late_does_each_thing_once_and_asks_again_for_what_has_expired(
         migration: Migration) -> None:
     migration.write(ROWS + "      window: night\n")

@@ -1,0 +1,53 @@
+"""What a person says while a run waits in the foreground is heard by it, and by the rows it concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from engine.contract import ExitCode
+from engine.run import words
+from engine.world import StillClock
+from tests.run.conftest import START, Migration
+from tests.run.test_execute import APPROVAL
+
+ANNA, BO, CEM = "anna@acme.example", "bo@acme.example", "cem@acme.example"
+
+
+class Interrupted(StillClock):
+    """While a run waits, somebody does the next of these things, a minute later; then there has to be an end."""
+
+    def __init__(self, *things: Callable[[], object]) -> None:
+        super().__init__(START)
+        self.things = list(things)
+
+    def wait(self, until: datetime | None, stop_early: Callable[[], bool]) -> None:
+        self.time += timedelta(minutes=1)
+        self.things.pop(0)()
+        assert stop_early(), "nothing was heard of it"
+
+
+def test_an_approval_in_the_middle_of_a_run_lets_its_row_go_on_and_no_other(migration: Migration) -> None:
+    migration.write(APPROVAL)
+    done: list[set[str]] = []
+
+    def approve(row: str) -> Callable[[], None]:
+        def say() -> None:
+            done.append(set(migration.remote.things))
+            migration.say(words.approve, task="Go", rows=[row], reason="agreed")
+        return say
+
+    migration.clock = Interrupted(approve(BO), approve(ANNA), approve(CEM))
+    assert migration.run(wait=True).exit_code == ExitCode.CONVERGED
+    assert done == [set(), {f"thing/{BO}"}, {f"thing/{ANNA}", f"thing/{BO}"}]
+
+
+def test_a_hold_in_the_middle_of_a_run_keeps_everything_back_until_it_is_released(migration: Migration) -> None:
+    migration.write(APPROVAL)
+    migration.clock = Interrupted(
+        lambda: migration.say(words.hold, rows=[], reason="stop"),
+        lambda: migration.say(words.release, rows=[], reason="go on"),
+        lambda: migration.say(words.approve, task="Go", rows=[], reason="agreed"))
+    assert migration.run(wait=True).exit_code == ExitCode.CONVERGED
+    told = [event.fields["what"] for event in migration.events if event.kind == "parked"]
+    assert told == ["approval"] * 3 + ["held"] * 3 + ["approval"] * 3
