@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from engine.connections import Site
-from engine.contract import AtLeast, Diff, Failing, Fault, Handover, InDoubt, Outlook, State, Waiting, Want
+from engine.contract import AtLeast, Diff, Failing, Fault, Handover, InDoubt, Outlook, State, Waiting, Want, difference
 from engine.modules.approval import Approval
 from engine.modules.base import Acted, Effect, Module, Reading, Reads, Undo
 from engine.modules.checklist import Checklist
@@ -153,6 +153,22 @@ class Observed(Thing):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Whole(Thing):
+    """A thing whose act may be half done: then what is foreign to it has to come back as well."""
+
+    family: ClassVar[str] = "whole"
+    goes_on: ClassVar[bool] = True
+
+    def remaining(self, origin: State, state: State | None) -> Diff | None:
+        return difference({"value": self.value, "foreign": origin["foreign"]}, state)
+
+    def apply(self, site: Site, diff: Diff) -> State | Handover | None:
+        if (origin := diff.origin or diff.before) is not None:
+            remote(site).things[self.key()]["foreign"] = origin["foreign"]
+        return super().apply(site, diff)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Letter(Module):
     """A message that is sent once."""
 
@@ -210,6 +226,6 @@ class _Step(Thing):
 
 
 MODULES: dict[str, type[Module]] = {
-    "thing": Thing, "ladder": Ladder, "observed": Observed, "letter": Letter, "approval": Approval,
+    "thing": Thing, "ladder": Ladder, "observed": Observed, "whole": Whole, "letter": Letter, "approval": Approval,
     "checklist": Checklist,
 }
