@@ -91,9 +91,9 @@ class Worker:
     def work(self) -> int:
         with closing(Journal.open(self.shared.folder / "m", Clock(self.shared), create=True)) as journal:
             self.step()
+            held = self.shared.now()  # at the earliest: somebody may let time pass before this one reads it again
             self.fence = journal.hold({"who": f"worker {self.number}", "host": "h", "machine": "race",
                                        "pid": str(os.getpid()), "since": "now"})
-            held = self.shared.now()
             try:
                 self.step()
                 for number in range(ACTS):
