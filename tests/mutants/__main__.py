@@ -34,7 +34,8 @@ from tests.requirements.teeth import copied
 FIRST = {
     "guards": ("guard_rules", "guards", "guard_staged", "guard_limits"),
     "journal": ("journal_fold", "undo", "operators", "journal", "execute"),
-    "execution": ("execute", "slow_services", "handing", "gates", "undo", "operators", "guard_limits", "laws"),
+    "execution": ("execute", "slow_services", "heard", "by_record", "facts", "handing", "gates", "undo", "operators",
+                  "guard_limits", "laws"),
 }
 WHOLE = ("tests/whole",)
 #: How long no test may end, seconds: the slowest takes some ten on a busy machine.
