@@ -90,4 +90,4 @@ def test_what_was_listed_is_listed_anew_only_after_a_wait(
     monkeypatch.setattr(Site, "forget", counted)
     migration.write(ONE)
     assert migration.run().exit_code == ExitCode.CONVERGED
-    assert len(forgotten) == 1, "after the preview"
+    assert len(forgotten) == 1, "once, for the preflight"
