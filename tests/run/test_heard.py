@@ -71,6 +71,7 @@ def test_the_end_of_a_wait_that_was_waived_is_nobodys_any_more(migration: Migrat
         - name: The thing is on
           thing: {name: "{{ target }}"}
           not_before: "{{ low.held_since + hours(72) }}"
+          register: later
     """)
     migration.clock = Interrupted(
         lambda: migration.say(words.waive, task="The thing is on", rows=[BO], reason="not needed"))
