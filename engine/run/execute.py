@@ -291,6 +291,7 @@ class Run(Acting):
                 if upstream.diff is not None:
                     self.record("unsettled", above, upstream, {"index": above.index, "state": upstream.state})
                     self.flush()
+                    self.ready(above.index, slot)  # done no more: it stands still itself, and says what it needs
                     self.park(template, one.slot, one.row, one, Parked(
                         Phase.BLOCKED, "drift", f"«{above.name}» is no longer as it was left",
                         self.world.clock.now() + HANDED_LOOK))

@@ -1,4 +1,4 @@
-"""What a person says while a run waits in the foreground is heard by it, and by the rows it concerns."""
+"""What happens while a run waits in the foreground: what a person says is heard, what becomes of the world is seen."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from engine.connections import Site
 from engine.contract import ExitCode
-from engine.run import words
+from engine.run import standing, words
 from engine.world import StillClock
 from tests.run.conftest import START, Migration
-from tests.run.test_execute import APPROVAL, ONE
+from tests.run.test_execute import APPROVAL, ONE, WAIT
 
 ANNA, BO, CEM = "anna@acme.example", "bo@acme.example", "cem@acme.example"
 
@@ -32,6 +32,19 @@ class Interrupted(StillClock):
         self.things.pop(0)()
         assert stop_early(), "nothing was heard of it"
         return None
+
+
+class Meanwhile(StillClock):
+    """In each of a run's waits the next of these things happens over there, and nobody says so."""
+
+    def __init__(self, *things: Callable[[], object]) -> None:
+        super().__init__(START)
+        self.things = list(things)
+
+    def wait(self, until: datetime | None, stop_early: Callable[[], bool]) -> None:
+        if self.things:
+            self.things.pop(0)()
+        super().wait(until, stop_early)
 
 
 def test_an_approval_in_the_middle_of_a_run_lets_its_row_go_on_and_no_other(migration: Migration) -> None:
@@ -92,3 +105,20 @@ def test_what_was_listed_is_listed_anew_only_after_a_wait(
     migration.write(ONE)
     assert migration.run().exit_code == ExitCode.CONVERGED
     assert len(forgotten) == 1, "once, for the preflight"
+
+
+@pytest.mark.requirement("B-42")
+def test_a_wait_ends_with_a_read_newer_than_its_end_and_begins_anew_where_that_finds_something_else(
+        migration: Migration) -> None:
+    migration.write(WAIT)
+    things = migration.remote.things
+    migration.clock = Meanwhile(lambda: things["thing/ttl-acme.example"].update(value="off"))
+    assert migration.run(wait=True).exit_code == ExitCode.PARKED_ON_PERSON
+    assert migration.clock.now() >= START + timedelta(hours=72) and "thing/mx-acme.example" not in things
+    journal = migration.journal()
+    stands = {each.task: each.reason for each in standing.standing_still(journal)}
+    journal.close()
+    assert stands["Wait / Lowered"] == "it is no longer as it was left; repairing it needs your consent"
+    again = migration.clock.now()
+    assert migration.run(wait=True).exit_code == ExitCode.CONVERGED
+    assert migration.clock.now() == again + timedelta(hours=72)
