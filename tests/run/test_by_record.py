@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.contract import ExitCode, InDoubt
+from engine.contract import ExitCode, InDoubt, Rejected
 from engine.run import words
 from tests.run.conftest import Migration
 from tests.run.memory import Observed
@@ -48,9 +48,10 @@ def test_an_approval_of_a_batch_is_spent_once_one_of_its_mailboxes_was_begun(mig
     """)
     migration.run()
     migration.say(words.approve, task="Go", rows=["B1"])
-    assert migration.run().counts == {"done": 3, "asking": 1, "pending": 1}
+    migration.remote.act_faults["thing/bo@acme.example"] = [Rejected("memory", "no")]
+    assert migration.run().counts == {"done": 2, "failed": 1, "asking": 1, "pending": 1}
     migration.later(days=3)
-    assert migration.run().counts == {"done": 3, "asking": 1, "pending": 1}
+    assert migration.run().counts == {"done": 3, "asking": 1, "pending": 1}, "begun, and gone on with"
     migration.say(words.approve, task="Go", rows=["B2"])
     migration.later(days=3)
     assert migration.run().counts == {"done": 3, "asking": 1, "pending": 1}, "not used within a day: asked again"
