@@ -22,8 +22,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -47,24 +47,27 @@ class Shared:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._seconds = mmap.mmap(-1, 8)
-        self._lock = (folder / "moment").open("w")
 
     def now(self) -> datetime:
         return START + timedelta(seconds=struct.unpack("d", self._seconds[:8])[0])
 
     def pass_time(self, span: timedelta) -> None:
         """Time passes while nobody is between its confirmation and its act, a moment far shorter than the lease."""
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._seconds[:8] = struct.pack("d", struct.unpack("d", self._seconds[:8])[0] + span.total_seconds())
-        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        with self._moment(fcntl.LOCK_EX):
+            self._seconds[:8] = struct.pack("d", struct.unpack("d", self._seconds[:8])[0] + span.total_seconds())
 
     def act(self, number: int, fence: int, confirm: Callable[[], None]) -> None:
-        # each process needs a lock of its own: one opened before the fork would be one lock
-        with (self.folder / "moment").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
+        with self._moment(fcntl.LOCK_SH):
             confirm()
             with (self.folder / "world").open("ab", buffering=0) as world:
                 world.write(b"%d %d\n" % (number, fence))
+
+    @contextmanager
+    def _moment(self, how: int) -> Iterator[None]:
+        """Each process needs a lock of its own: one opened before the fork would be one lock."""
+        with (self.folder / "moment").open("w") as lock:
+            fcntl.flock(lock, how)
+            yield
 
     def acts(self) -> list[tuple[int, int]]:
         with suppress(FileNotFoundError):
