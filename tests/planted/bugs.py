@@ -11,7 +11,6 @@ from dataclasses import dataclass
 #: rig → its command, after `python -m`
 RIGS: dict[str, tuple[str, ...]] = {
     "any": ("tests.run.test_any_migration", "--seeds", "60", "--stop"),
-    "laws": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/run/test_laws.py"),
     "guards": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/run/test_guard_matrix.py",
                "tests/run/test_guard_undo.py"),
     "stories": ("pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/run/test_journal.py::TestStories"),
