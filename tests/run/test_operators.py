@@ -145,7 +145,7 @@ def test_a_process_number_means_nothing_on_another_machine_or_in_another_contain
     assert second.hold({"who": "bo", "host": "jump01", "machine": "one", "pid": "5", "since": "now"}) == 2
 
 
-@pytest.mark.parametrize("pid", ["", "here", "9" * 40, str(os.getpid())])
+@pytest.mark.parametrize("pid", ["", "here", "9" * 40, str(os.getpid())], ids=["none", "no number", "too long", "ours"])
 def test_a_process_that_lives_or_has_no_number_is_not_gone(pid: str) -> None:
     old = {"who": "anna", "host": "jump01", "machine": "one", "pid": pid}
     assert replaceable(old, old | {"pid": "5"}, beat=0, now=LEASE_MICROSECONDS - 1) is False
