@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 
 from engine import app
-from engine.laboratory import Lab
 from engine.run.preflight import Preflight
 from engine.world import World
 from tests.checks.scene import scene
+from tests.lab.passing import time_passes
 
 
 @pytest.mark.requirement("B-54")
@@ -106,21 +103,6 @@ def test_only_what_could_not_be_told_is_asked_again(tmp_path: Path) -> None:
         assert not any(each.check == "tenant_limits" for each in findings)
         assert asked["exo Get-MigrationConfig"] == 2
         assert [asked[f"graph GET /{name}"] for name in ("applications", "domains", "organization")] == [1, 1, 1]
-
-
-@contextmanager
-def time_passes(lab: Lab) -> Iterator[None]:
-    """Whoever owns the time lets it pass."""
-    def grant() -> None:
-        while not stop.wait(0.02):
-            lab.post("/clock/grant", move=True)
-
-    stop = Event()
-    Thread(target=grant, daemon=True).start()
-    try:
-        yield
-    finally:
-        stop.set()
 
 
 @pytest.mark.requirement("B-57")
