@@ -14,6 +14,7 @@ import pytest
 from engine.cli import main
 from engine.contract import ExitCode
 from engine.world import World
+from tests.servers.process import free_port
 
 #: Each task and each play but the first is wrong in its own way. `⟦` stands where the problem is.
 TEN_MISTAKES = """\
@@ -80,8 +81,8 @@ class Door:
 
     def __init__(self) -> None:
         self.visits: list[str] = []
-        self.tcp = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self.tcp.getsockname()[1]
+        self.port = free_port()  # of both kinds: one that is free for TCP may be somebody's for UDP
+        self.tcp = socket.create_server(("127.0.0.1", self.port))
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.bind(("127.0.0.1", self.port))
         self._threads = [threading.Thread(target=each, daemon=True) for each in (self._accept, self._receive)]
