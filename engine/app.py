@@ -5,6 +5,7 @@ Everything here takes values and returns values; `cli.py` turns arguments into t
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.contract import ExitCode, Invalid, Listener, Mark, Outcome, Plan, Problem, Program, Refusal
-from engine.world import Clock, World, is_file, is_folder, write_whole
+from engine.world import Clock, World, is_file, is_folder
 
 if TYPE_CHECKING:
     from engine.connections import Site
@@ -257,11 +258,12 @@ def init(folder: Path, kind: str) -> list[Path]:
     for source in sorted(each for each in pattern.rglob("*") if each.is_file()):
         target = folder / source.relative_to(pattern)
         target.parent.mkdir(parents=True, exist_ok=True)
-        data = source.read_bytes()
         if source.name == "inventory.yml":
             # The migration's name names the journal, so two folders must not share one.
-            data = data.replace(b"migration: contoso", f"migration: {_slug(name)}".encode(), 1)
-        write_whole(target, data, mode=0o644)
+            text = source.read_text(encoding="utf-8").replace("migration: contoso", f"migration: {_slug(name)}", 1)
+            target.write_text(text, encoding="utf-8")
+        else:
+            shutil.copyfile(source, target)
         made.append(target)
     return made
 

@@ -87,7 +87,7 @@ class Preflight:
         of many questions one usually fails, and each time another.
 
         `alive` is called while waiting: it keeps the lease, and says when to stop waiting. `tell` hears what could not
-        be told, and when it is asked again. Raises what `look` raises, a Fault only when the last look met it.
+        be told, and when it is asked again. Raises what `look` raises, a passing Fault only when the last look met it.
         """
         findings: list[Finding] | None = None
         for pause in (*PATIENCE[:None if wait else PAUSES_WITHOUT_WAIT], None):

@@ -43,6 +43,16 @@ windows:
 """
 
 
+#: One task of every mailbox.
+ONE = """
+- name: Things
+  targets: mailboxes
+  tasks:
+    - name: The thing is on
+      thing: {name: "{{ target }}"}
+"""
+
+
 @dataclass
 class Migration:
     """A playbook over the small inventory; `run` and `plan` open the journal anew each time, as processes do."""

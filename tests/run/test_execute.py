@@ -9,15 +9,7 @@ import pytest
 from engine.contract import Denied, ExitCode, InDoubt, Refusal, Rejected, Unreachable
 from engine.run import standing, words
 from engine.run.floor import TRY_AGAIN
-from tests.run.conftest import Migration
-
-ONE = """
-- name: Things
-  targets: mailboxes
-  tasks:
-    - name: The thing is on
-      thing: {name: "{{ target }}"}
-"""
+from tests.run.conftest import ONE, Migration
 
 
 def test_apply_then_read_equals_want_and_a_second_run_changes_nothing(migration: Migration) -> None:

@@ -9,18 +9,11 @@ import pytest
 from engine.contract import ExitCode, InDoubt, Unreachable
 from engine.run import standing, words
 from engine.run.act import RESTARTS_MAX, SETTLE_LOOK, VISIBILITY_BOUND
-from tests.run.conftest import Migration
+from tests.run.conftest import ONE, Migration
 from tests.run.memory import Thing
 
 BO = "bo@acme.example"
 KEY = f"thing/{BO}"
-ONE = """
-- name: Things
-  targets: mailboxes
-  tasks:
-    - name: The thing is on
-      thing: {name: "{{ target }}"}
-"""
 
 
 def stands(migration: Migration) -> tuple[str, str, str]:

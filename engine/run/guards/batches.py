@@ -59,13 +59,13 @@ def batch_removed(ground: Ground, act: Act, now: datetime) -> Verdict:
 
 def came_late(ground: Ground, domain: str) -> list[str]:
     """S1': mailboxes of the domain, planned or not, that were made at the source after its MX moved, and stand there
-    still without a copy in the cloud. What was there before, the switch has asked for."""
+    still without a copy in the cloud. What was there before, the switch has asked for; of unknown age is not before."""
     moved = ground.facts.held_since("mx_switch", domain)
     if moved is None:
         return []
     users = ground.site.exchange_online.migration_users()
     return [address for address, found in ground.site.directory.mailboxes().items()
-            if domain in found.domains and found.is_mailbox and found.created is not None and found.created > moved
+            if domain in found.domains and found.is_mailbox and (found.created is None or found.created > moved)
             and (address not in users or users[address].last_success is None)
             and not ground.facts.waived("mailboxes", address, *MOVES)]
 
